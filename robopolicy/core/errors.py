@@ -1,7 +1,7 @@
 """Mistakes that a user can mend. Each message names the thing, the value and the fix.
 
-The command line shows such an error without a traceback and exits with status 2; everything else is a bug in the
-code and keeps its traceback.
+The command line shows such an error without a traceback and exits with status 2; everything else is a bug in
+the code and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Learner(nn.Module, ABC):
     def losses(self, batch: Batch, step: int) -> Iterator[Loss | tuple[Loss, ...]]:
         """Yield the losses of one update, in order. May depend on `step`, never on the data's values."""
 
-    def after(self, group: str, step: int) -> None:  # noqa: B027 (most learners have nothing to do here)
+    def after(self, group: str, step: int) -> None:
         """Called when `group` has been stepped: target networks, averaged weights."""
 
     @property

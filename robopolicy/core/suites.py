@@ -28,8 +28,8 @@ class Suite:
         name: the part before the slash.
         tasks: task name to one-line description.
         make_env: `(task, **options) -> Env`.
-        make_expert: `(task, quality=..., rows=B, **options) -> Agent` for B rows, or None where no demonstrator
-            exists. `quality` is the name of a preset (`expert`, `mixed`, `play` ...).
+        make_expert: `(task, quality=..., rows=B, **options) -> Agent` for B rows, or None where no
+            demonstrator exists. `quality` is the name of a preset (`expert`, `mixed`, `play` ...).
         qualities: preset name to one-line description.
         relabel: `(task, state [L S], names [S]) -> (reward [L], success [L])`, the rewards a task would have
             given along recorded states, or None where they cannot be known from states.

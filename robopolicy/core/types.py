@@ -209,7 +209,8 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One recorded episode of L control steps: the observation before each action, and what the action led to.
+    """One recorded episode of L control steps: the observation before each action, and what the action led
+    to.
 
     Args:
         state: `[L S]` float32.
