@@ -1,0 +1,87 @@
+"""Observations to one flat vector, the condition of every policy and critic that wants one.
+
+The vector is the normalised state history, then the image features of each camera and step, then the text.
+Cameras of one size share an encoder and go through it, with all their history, in one batched call; which
+camera a feature came from is told by its place in the vector.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import nn
+
+from robopolicy.core.errors import SpecMismatchError
+from robopolicy.core.spec import Image, Spec
+from robopolicy.core.types import Observation
+from robopolicy.nn.language import TextEmbedding
+from robopolicy.nn.vision import ImageEncoder
+
+
+def camera_groups(spec: Spec) -> dict[Image, tuple[str, ...]]:
+    """Cameras by image size, both in a fixed order."""
+    groups: dict[Image, list[str]] = defaultdict(list)
+    for name in sorted(spec.images):
+        groups[spec.images[name]].append(name)
+    return {image: tuple(names) for image, names in groups.items()}
+
+
+def frames_of(obs: Observation, names: tuple[str, ...]) -> torch.Tensor:
+    """The frames of cameras of one size, `[B K T C h w]`.
+
+    Raises:
+        SpecMismatchError: names a camera that the observation lacks.
+    """
+    missing = [name for name in names if name not in obs.images]
+    if missing:
+        raise SpecMismatchError(
+            f"the network looks through cameras {missing}, the observation has {sorted(obs.images)}; "
+            "observe with these cameras"
+        )
+    return torch.stack([obs.images[name] for name in names], dim=1)
+
+
+def texts_of(obs: Observation) -> tuple[str, ...]:
+    """The instructions; `SpecMismatchError` where the observation carries none."""
+    if obs.text is None:
+        raise SpecMismatchError(
+            "the network wants an instruction, the observation has none; give text, one string per row"
+        )
+    return obs.text
+
+
+class ContextEncoder(nn.Module):
+    """Observation to one vector.
+
+    Args:
+        spec: says which of state, cameras and text there are.
+        obs_steps: history length T.
+        vision: `cnn` or `resnet18`.
+        text_dim: width of the instruction's part.
+        image_dim: width of one frame's part.
+
+    Attributes:
+        width: of the vector.
+    """
+
+    def __init__(
+        self, *, spec: Spec, obs_steps: int, vision: str = "cnn", text_dim: int = 64, image_dim: int = 64
+    ) -> None:
+        super().__init__()
+        self._groups = tuple(camera_groups(spec).items())
+        self.images = nn.ModuleList(
+            ImageEncoder(image=image, width=image_dim, trunk=vision) for image, _ in self._groups
+        )
+        self.text = TextEmbedding(width=text_dim) if spec.text else None
+        self.width = obs_steps * (len(spec.state) + len(spec.images) * image_dim) + text_dim * spec.text
+
+    def forward(self, obs: Observation, state: torch.Tensor) -> torch.Tensor:
+        """`obs` of `[B T ..]` and its already normalised `state [B T S]` to `[B width]`."""
+        parts = [state.flatten(1)]
+        for (_, names), encoder in zip(self._groups, self.images, strict=True):
+            frames = frames_of(obs, names)
+            parts.append(encoder(frames.flatten(0, 2)).view(len(frames), -1))
+        if self.text is not None:
+            parts.append(self.text(texts_of(obs)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
