@@ -1,0 +1,25 @@
+# Each target makes .venv when it is missing, half made, or older than what it is made from.
+KEY := $(shell cat pyproject.toml setup.py constraints.txt | cksum | cut -d' ' -f1)
+BASE := .venv/.complete-base-$(KEY)
+DEV := .venv/.complete-dev-$(KEY)
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: run test lint bench interop fuzz soak
+run: $(BASE)            ## collect, train, evaluate and report on tabletop/pick_place; ARGS="task=... seed=..."
+	.venv/bin/robopolicy quickstart $(ARGS)
+
+test: $(DEV)            ## all tests, two workers with one thread each; then what measures wall-clock time, alone
+	$(ONE_THREAD) .venv/bin/python -m pytest -q -n 2 -m "not serial" $(ARGS)
+	$(ONE_THREAD) .venv/bin/python -m pytest -q -p no:xdist -m serial $(ARGS) || [ $$? = 5 ]
+
+lint: $(DEV)            ## style, types and import contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+
+$(BASE):
+	@.ci/venv base $@
+
+$(DEV):
+	@.ci/venv dev $@
