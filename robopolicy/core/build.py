@@ -1,0 +1,248 @@
+"""From a plain configuration to objects, through an allow-list.
+
+A node with `_target_` is a constructor call and its other keys are keyword arguments: constructors are the
+schema. `_target_` may only name a public class or function that is *defined* in this project's component
+packages or in a package that an installed plug-in registered under the entry-point group
+`robopolicy.components`. The check is made on the resolved object, so an alias of something foreign does not
+pass, and a module outside those packages is never even imported. The whole tree is checked before the first
+object is built.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import pkgutil
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from robopolicy.core.errors import ConfigError
+from robopolicy.core.plain import check_plain
+
+GROUP = "robopolicy.components"
+
+# What a learner may be made of. Packages that open files (data, control, serve) stay out: a checkpoint from a
+# stranger is built through here.
+PACKAGES = tuple(f"robopolicy.{name}" for name in ("policies", "critics", "steering", "agents", "nn", "ops"))
+
+
+def build(node: Mapping[str, Any], **runtime: Any) -> Any:
+    """Build the object that `node` describes, nested nodes first.
+
+    Args:
+        node: plain mapping with `_target_`; `_partial_: true` gives the callable with its arguments bound.
+        runtime: objects handed to every constructor, at any depth, whose signature names them (`spec`).
+
+    Raises:
+        ConfigError: a target that is not allowed, an unknown or missing key, a value of the wrong type.
+    """
+    check_plain(dict(node))
+    allowed = (*PACKAGES, *_plugins())
+    if "_target_" not in node:
+        raise ConfigError(f"this node names nothing to build: it needs `_target_`; it has {sorted(node)}")
+    call = _plan(dict(node), allowed, frozenset(runtime), "config")
+    return _make(call, runtime)
+
+
+class _Call:
+    """A checked constructor call; its arguments may hold further calls."""
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: dict[str, Any], names: set[str], partial: bool
+    ) -> None:
+        self.function, self.arguments, self.names, self.partial = function, arguments, names, partial
+
+
+def _plan(value: Any, allowed: tuple[str, ...], runtime: frozenset[str], at: str) -> Any:
+    """Check `value` and everything below it; mappings with `_target_` become calls."""
+    if isinstance(value, list | tuple):
+        return [_plan(item, allowed, runtime, f"{at}[{i}]") for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if "_target_" not in value:
+        return {key: _plan(item, allowed, runtime, f"{at}.{key}") for key, item in value.items()}
+    function = resolve(value["_target_"], allowed)
+    partial = value.get("_partial_", False)
+    if not isinstance(partial, bool):
+        raise ConfigError(f"{at}._partial_ is {partial!r}; true or false is meant")
+    arguments = {
+        key: _plan(item, allowed, runtime, f"{at}.{key}")
+        for key, item in value.items()
+        if key not in ("_target_", "_partial_")
+    }
+    names, arguments = _checked(function, arguments, runtime, partial)
+    return _Call(function, arguments, names, partial)
+
+
+def _make(value: Any, runtime: Mapping[str, Any]) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_make(item, runtime) for item in value)
+    if isinstance(value, dict):
+        return {key: _make(item, runtime) for key, item in value.items()}
+    if not isinstance(value, _Call):
+        return value
+    arguments = {name: _make(item, runtime) for name, item in value.arguments.items()}
+    arguments |= {name: item for name, item in runtime.items() if name in value.names}
+    if value.partial:
+        return functools.partial(value.function, **arguments)
+    try:
+        return value.function(**arguments)
+    except ConfigError:
+        raise
+    except ValueError as error:  # a constructor that refuses its arguments
+        raise ConfigError(f"{value.function.__qualname__}: {error}") from error
+
+
+def resolve(target: Any, allowed: Collection[str]) -> Callable[..., Any]:
+    """The class or function that a `_target_` names, if it is allowed.
+
+    Raises:
+        ConfigError: outside the allowed packages, private, no class or function, defined elsewhere, unknown.
+    """
+    if not isinstance(target, str):
+        raise ConfigError(f"_target_ is {target!r}; a dotted name is meant")
+    module_name, _, name = target.rpartition(".")
+    parts = target.split(".")
+    if any(not part.isidentifier() or part.startswith("_") for part in parts):
+        raise ConfigError(f"_target_ '{target}' is refused: only public dotted names are allowed")
+    if not _within(module_name, allowed):
+        raise ConfigError(
+            f"_target_ '{target}' is refused: only components from {sorted(allowed)} may be built; "
+            f"a plug-in registers its package under the entry-point group '{GROUP}'"
+        )
+    module = _import(module_name, target)
+    found = vars(module).get(name)
+    if found is None:
+        known = [key for key, item in vars(module).items() if _is_component(item, allowed)]
+        raise ConfigError(f"'{module_name}' has no '{name}'{_near(name, known)}")
+    if not _is_component(found, allowed):
+        raise ConfigError(
+            f"_target_ '{target}' is refused: it is no class or function defined in {sorted(allowed)}"
+        )
+    return found
+
+
+def _is_component(found: Any, allowed: Collection[str]) -> bool:
+    if not (inspect.isclass(found) or inspect.isfunction(found)):
+        return False
+    # Where the object says it comes from, and whether that module agrees: a re-export of something foreign
+    # fails the first, a forged `__module__` the second.
+    home = sys.modules.get(found.__module__)
+    return (
+        home is not None
+        and _within(found.__module__, allowed)
+        and not found.__name__.startswith("_")
+        and vars(home).get(found.__qualname__) is found
+    )
+
+
+def _within(module_name: str, allowed: Collection[str]) -> bool:
+    return any(module_name == package or module_name.startswith(package + ".") for package in allowed)
+
+
+def _plugins() -> tuple[str, ...]:
+    return tuple(sorted({entry.module for entry in entry_points(group=GROUP)}))
+
+
+def _import(module_name: str, target: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module_name != missing and not module_name.startswith(missing + "."):
+            raise ConfigError(
+                f"_target_ '{target}' needs the package '{missing}', which is not installed; install it"
+            ) from error
+    parent_name, _, leaf = module_name.rpartition(".")
+    try:
+        path = getattr(importlib.import_module(parent_name), "__path__", [])
+    except ModuleNotFoundError:
+        path = []
+    near = _near(leaf, [info.name for info in pkgutil.iter_modules(path)])
+    raise ConfigError(f"_target_ '{target}': there is no module '{module_name}'{near}")
+
+
+def _checked(
+    function: Callable[..., Any], arguments: dict[str, Any], runtime: frozenset[str], partial: bool
+) -> tuple[set[str], dict[str, Any]]:
+    """The names of the runtime arguments that `function` takes, and its own arguments, checked."""
+    title = function.__qualname__
+    parameters = inspect.signature(function).parameters
+    named = {n: p for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    taken = runtime & named.keys()
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    known = [name for name in named if name not in taken]
+    hints = _hints(function)
+    checked = {}
+    for key, value in arguments.items():
+        if key in taken:
+            raise ConfigError(f"{title}: '{key}' is given by the run and cannot be configured; delete it")
+        if key not in named and (not takes_any or key.startswith("_")):
+            raise ConfigError(f"{title} has no parameter '{key}'{_near(key, known)}")
+        checked[key] = _typed(value, hints.get(key, Any), f"{title}: {key}")
+    missing = [n for n in known if named[n].default is inspect.Parameter.empty and n not in arguments]
+    if missing and not partial:
+        raise ConfigError(f"{title} needs {missing}; it was given {sorted(arguments)}")
+    return set(taken), checked
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except (NameError, TypeError, AttributeError):  # names that exist for type checkers only
+        return {}
+
+
+def _typed(value: Any, hint: Any, what: str) -> Any:
+    """`value` checked against a simple annotation; YAML's lists become the tuples that constructors take."""
+    if isinstance(value, _Call):
+        return value
+    if isinstance(value, list) and (of := _tuple_of(hint)) is not None:
+        return tuple(_typed(item, of, f"{what}[{i}]") for i, item in enumerate(value))
+    if not _allows(value, hint):
+        wanted = hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
+        raise ConfigError(f"{what} is {value!r} ({type(value).__name__}); {wanted} is meant")
+    return float(value) if hint is float and isinstance(value, int) else value
+
+
+def _allows(value: Any, hint: Any) -> bool:
+    """Whether a plain value fits; annotations that are not simple fit everything."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_allows(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint is type(None):
+        return value is None
+    if origin in (tuple, list, dict) or hint in (tuple, list, dict):
+        return isinstance(value, dict if (origin or hint) is dict else list)
+    return True
+
+
+def _tuple_of(hint: Any) -> Any:
+    """The element annotation of `tuple[X, ...]`, alone or in a union; None for everything else."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    for option in options:
+        if typing.get_origin(option) is tuple:
+            inner = typing.get_args(option)
+            return inner[0] if len(set(inner) - {Ellipsis}) == 1 else Any
+    return None
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(repr(n) for n in near)}?"
+    return f"; it has {sorted(known)}" if known else ""
