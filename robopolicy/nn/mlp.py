@@ -1,0 +1,72 @@
+"""Multi-layer perceptrons: the plain stack, and one that maps a noisy chunk to its velocity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+
+def mlp(sizes: Sequence[int], *, activate_last: bool = False) -> nn.Sequential:
+    """Linear layers of these sizes with GELU (tanh form) between them, `[... sizes[0]]` to `[... sizes[-1]]`."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.GELU(approximate="tanh")]
+    return nn.Sequential(*(layers if activate_last else layers[:-1]))
+
+
+class TimeFeatures(nn.Module):
+    """Sines and cosines of a time in [0, 1], `[...]` to `[... width]`.
+
+    Wavelengths are spread geometrically from `longest` down to `shortest`; a velocity field is smooth in time
+    and gains nothing from shorter ones.
+    """
+
+    rates: torch.Tensor
+
+    def __init__(self, *, width: int, longest: float = 4.0, shortest: float = 0.04) -> None:
+        super().__init__()
+        wavelengths = torch.logspace(math.log10(longest), math.log10(shortest), width // 2)
+        self.register_buffer("rates", 2 * math.pi / wavelengths, persistent=False)
+
+    def forward(self, t: torch.Tensor) -> torch.Tensor:
+        """`t [...]` to `[... width]`."""
+        angles = t[..., None] * self.rates
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class ChunkMLP(nn.Module):
+    """A velocity field on flattened chunks.
+
+    Args:
+        action_size, horizon: of a chunk.
+        context_size: of the condition.
+        hidden: widths of the hidden layers.
+        time_width: of the time's features.
+    """
+
+    def __init__(
+        self,
+        *,
+        action_size: int,
+        horizon: int,
+        context_size: int,
+        hidden: Sequence[int] = (512, 512, 512),
+        time_width: int = 32,
+    ) -> None:
+        super().__init__()
+        size = horizon * action_size
+        self.time = TimeFeatures(width=time_width)
+        # the first layer in two parts, so that all candidates share the observation's
+        self.of_context = nn.Linear(context_size, hidden[0])
+        self.of_chunk = nn.Linear(size + time_width, hidden[0])
+        self.act = nn.GELU(approximate="tanh")
+        self.rest = mlp([*hidden, size])
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, ctx: torch.Tensor) -> torch.Tensor:
+        """Chunks `x [B N H A]` at times `t [B N]` given `ctx [B D]` to `[B N H A]`."""
+        chunk = self.of_chunk(torch.cat([x.flatten(2), self.time(t)], dim=-1))
+        return self.rest(self.act(chunk + self.of_context(ctx)[:, None])).view_as(x)

@@ -1,0 +1,59 @@
+"""Arithmetic on action chunks `[B N H A]`: means that leave padding out, committed prefixes.
+
+Beyond an episode's end a chunk repeats its last action and `is_pad` is true: such steps are no evidence of
+what the demonstrator would have done, and count in no loss.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from robopolicy.core.errors import SpecMismatchError
+
+
+def row_means(error: torch.Tensor, is_pad: torch.Tensor) -> torch.Tensor:
+    """Mean over the steps that are not padding, and over the action, row by row.
+
+    Args:
+        error: `[B H A]`.
+        is_pad: `[B H]`.
+
+    Returns:
+        `[B]`; 0 for a row that is all padding.
+    """
+    keep = (~is_pad).to(error.dtype)
+    return (error.mean(-1) * keep).sum(-1) / keep.sum(-1).clamp(min=1)
+
+
+def masked_mean(error: torch.Tensor, is_pad: torch.Tensor) -> torch.Tensor:
+    """The mean over rows of `row_means`: scalar.
+
+    Each row counts the same, however much of it is padding. Dividing by the number of valid steps in the
+    whole batch would instead make a row's weight depend on its neighbours, and micro-batches would no longer
+    average to the full batch.
+    """
+    return row_means(error, is_pad).mean()
+
+
+def with_prefix(chunk: torch.Tensor, prefix: torch.Tensor | None) -> torch.Tensor:
+    """`chunk [B N H A]` with its first P steps replaced by `prefix [B P A]`."""
+    if prefix is None:
+        return chunk
+    length = prefix.shape[1]
+    held = prefix[:, None].expand_as(chunk[:, :, :length])
+    return torch.cat([held, chunk[:, :, length:]], dim=2)
+
+
+def check_prefix(prefix: torch.Tensor | None, *, horizon: int, action_size: int) -> None:
+    """Refuse a prefix that is not `[B P A]` with P at most `horizon`.
+
+    Raises:
+        SpecMismatchError: names the shapes.
+    """
+    if prefix is None:
+        return
+    if prefix.ndim != 3 or prefix.shape[1] > horizon or prefix.shape[2] != action_size:
+        raise SpecMismatchError(
+            f"a prefix of shape {tuple(prefix.shape)} does not fit; this policy wants [B P A] with P at most "
+            f"{horizon} and A = {action_size}: commit fewer steps or train a longer chunk"
+        )

@@ -1,0 +1,102 @@
+"""Rectified flow: the straight path between noise and data, and its integration.
+
+Time 1 is data and 0 is noise, here and in every flow and diffusion file of the project. With noise z and
+data a the path is `x_t = (1 - t) z + t a`, its velocity `a - z`, and the one-step estimate of the data from
+anywhere on the way `x_t + (1 - t) v` (Liu et al., arXiv:2209.03003; Lipman et al., arXiv:2210.02747).
+
+Arrays are `[B N H A]` with times `[B N]`; every function takes any leading axes, as long as `t` has the first
+of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""`(x [B N H A], t [B N]) -> dx/dt [B N H A]`."""
+
+Step = Callable[[Velocity, torch.Tensor, torch.Tensor, float], torch.Tensor]
+"""`(velocity, x, t, dt) -> x at t + dt`: one step of a solver."""
+
+Project = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""`(x, t) -> x`: puts a point back where it must be at time t."""
+
+
+def along(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """`t` with trailing axes of size 1, so that it broadcasts over `x`."""
+    return t.reshape(t.shape + (1,) * (x.ndim - t.ndim))
+
+
+def interpolate(noise: torch.Tensor, data: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """The point at time `t` on the straight path from noise to data."""
+    return torch.lerp(noise, data, along(t, data))
+
+
+def target(noise: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    """The velocity of the straight path, which the network regresses."""
+    return data - noise
+
+
+def clean(x: torch.Tensor, velocity: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """The data to which `velocity` points from `x` at time `t`."""
+    return x + (1 - along(t, x)) * velocity
+
+
+def euler(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, dt: float) -> torch.Tensor:
+    """First order, one evaluation a step."""
+    return x + dt * velocity(x, t)
+
+
+def midpoint(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, dt: float) -> torch.Tensor:
+    """Second order, two evaluations a step."""
+    half = x + 0.5 * dt * velocity(x, t)
+    return x + dt * velocity(half, t + 0.5 * dt)
+
+
+SOLVERS: dict[str, Step] = {"euler": euler, "midpoint": midpoint}
+
+
+def integrate(
+    velocity: Velocity, noise: torch.Tensor, steps: int, *, step: Step = euler, project: Project | None = None
+) -> torch.Tensor:
+    """Carry noise at time 0 to data at time 1 in `steps` equal steps.
+
+    All rows and candidates advance together. Guidance wraps `velocity` (adding `weight * gradient`), so that
+    weight 0 gives the base's bits; what must hold exactly at every time (a prefix already committed) is a
+    `project`, applied before each step and at the end.
+
+    Args:
+        velocity: the field.
+        noise: `[B N H A]`.
+        steps: how many.
+        step: one step of the solver, `euler` or `midpoint`.
+        project: see above.
+    """
+    x = noise
+    for i in range(steps):
+        t = x.new_full(x.shape[:2], i / steps)
+        if project is not None:
+            x = project(x, t)
+        x = step(velocity, x, t, 1 / steps)
+    return x if project is None else project(x, x.new_ones(x.shape[:2]))
+
+
+def hold_prefix(noise: torch.Tensor, prefix: torch.Tensor) -> Project:
+    """A projection that keeps the first P steps on the straight path from their noise to `prefix`.
+
+    Inpainting by replacement (Lugmayr et al., arXiv:2201.09865, without its resampling): the rest of the
+    chunk is generated beside a prefix that is as noisy as it is itself.
+
+    Args:
+        noise: `[B N H A]`, with which the integration starts.
+        prefix: `[B P A]`, in the same coordinates.
+    """
+    length = prefix.shape[1]
+    start, end = noise[:, :, :length], prefix[:, None].expand_as(noise[:, :, :length])
+
+    def project(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.cat([interpolate(start, end, t), x[:, :, length:]], dim=2)
+
+    return project

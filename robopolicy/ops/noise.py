@@ -1,0 +1,37 @@
+"""Where a learner finds its random numbers."""
+
+from __future__ import annotations
+
+import torch
+
+from robopolicy.core.types import Batch, Noise
+
+
+class GlobalNoise:
+    """The global generator behind the `Noise` protocol, for a draw that need not be repeated.
+
+    Args:
+        device: where the numbers are made.
+    """
+
+    def __init__(self, *, device: torch.device) -> None:
+        self._device = device
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal of `shape`."""
+        return torch.randn(shape, device=self._device)
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Uniform on [0, 1) of `shape`."""
+        return torch.rand(shape, device=self._device)
+
+
+def noise_of(batch: Batch) -> Noise:
+    """The noise that the trainer made for these rows.
+
+    Raises:
+        ValueError: where the batch carries none.
+    """
+    if batch.noise is None:
+        raise ValueError("this loss draws noise, but the batch has none; set batch.noise to a StepNoise")
+    return batch.noise
