@@ -1,0 +1,77 @@
+"""The `robopolicy` command: finds the subcommand, loads only it, and turns a user's mistake into one line.
+
+Exit status: 0 done, 1 a check found something (`doctor`, `check`, `data check`), 2 a user's mistake, 130
+interrupted. A traceback means a bug.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from robopolicy.core.errors import UnknownNameError, UserError
+
+COMMANDS = {
+    "quickstart": "the whole path once: collect, train, evaluate, report",
+    "collect": "record demonstrations of a task",
+    "train": "learn from data",
+    "eval": "evaluate checkpoints over seeded episodes, or compare two",
+    "list": "tasks, qualities, policies and recipes there are",
+    "view": "write a dataset or a checkpoint's episodes as a Rerun recording",
+    "data": "look at, check, convert or merge datasets",
+    "check": "run the conformance kit on a policy or a task",
+    "doctor": "examine this machine and say how to mend what is missing",
+}
+
+
+def usage() -> str:
+    """The text of `robopolicy --help`."""
+    rows = "\n".join(f"  {name:<11}{what}" for name, what in COMMANDS.items())
+    return (
+        f"usage: robopolicy COMMAND [ARGUMENTS] [key=value ...]\n\n{rows}\n\n"
+        "robopolicy COMMAND --help shows the keys of a command. Several values sweep:\n"
+        "  robopolicy train policy=flow,diffusion -m"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; `argv` defaults to the process's arguments. Returns the exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if args[0] in ("--version", "-V"):
+        from robopolicy import __version__
+
+        print(__version__)
+        return 0
+    try:
+        return _run(args[0], args[1:])
+    except UserError as mistake:
+        print(f"robopolicy {args[0]}: {mistake}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(command: str, args: list[str]) -> int:
+    if command not in COMMANDS:
+        raise UnknownNameError("command", command, list(COMMANDS))
+    from robopolicy.core.share import refuse_foreign_packages
+
+    refuse_foreign_packages()
+    module = importlib.import_module(f"robopolicy.cli.{command}")
+    if {"-h", "--help"} & set(args):
+        print(module.__doc__.strip())
+        if config := getattr(module, "CONFIG", None):
+            from robopolicy.cli.compose import defaults_text
+
+            print(f"\nKeys and their defaults (configs/{config}.yaml):\n\n{defaults_text(config)}")
+        return 0
+    return module.run(args) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
