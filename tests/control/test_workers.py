@@ -1,0 +1,59 @@
+import os
+import time
+from functools import partial
+
+import pytest
+
+from robopolicy.control.workers import WorkerError, run_in_order
+from robopolicy.core.errors import UnknownNameError, UserError
+
+
+def make_square(trap: int = -1, kind: str = ""):
+    def square(item: int) -> tuple[int, int]:
+        if item == trap:
+            if kind == "die":
+                os._exit(9)
+            if kind == "mistake":
+                raise UnknownNameError("task", "reech", ["reach"])
+            raise RuntimeError(f"cannot do {item}")
+        time.sleep(0.02 * (item % 3 == 0))  # so that later items overtake earlier ones
+        return item * item, os.getpid()
+
+    return square
+
+
+def test_results_keep_the_order_and_come_from_several_processes():
+    items = list(range(30))
+    results = list(run_in_order(make_square, items, workers=2))
+    assert [value for value, _ in results] == [item * item for item in items]
+    assert len({pid for _, pid in results} - {os.getpid()}) == 2
+
+
+def test_failures_say_what_failed_and_leave_no_process_behind():
+    expected = {
+        "die": (WorkerError, "exit code 9"),
+        "mistake": (UserError, "did you mean 'reach'"),
+        "error": (WorkerError, "cannot do 3"),
+    }
+    for kind, (error, message) in expected.items():
+        results = run_in_order(partial(make_square, 3, kind), range(8), workers=2)
+        seen = [next(results)]
+        with pytest.raises(error, match=message):
+            seen.extend(results)
+        for _, pid in seen:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+
+def test_an_early_stop_ends_the_workers():
+    results = run_in_order(make_square, range(100), workers=2)
+    _, pid = next(results)
+    results.close()  # type: ignore[attr-defined]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_no_work_and_no_workers():
+    assert list(run_in_order(make_square, [], workers=2)) == []
+    with pytest.raises(ValueError, match="workers"):
+        next(run_in_order(make_square, [1], workers=0))
