@@ -72,12 +72,12 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
-        try:
+    try:
+        with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
             config = hydra.compose(config_name=name, overrides=_let_new_arguments_in(name, overrides))
-            return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # pyright: ignore[reportReturnType]
-        except (HydraException, OmegaConfBaseException) as error:
-            raise _readable(error, name) from error
+            return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _readable(error, name) from error
 
 
 def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *extra: str) -> None:
@@ -94,6 +94,7 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         function(compose(name, overrides))
         return
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
     @hydra.main(version_base="1.3", config_path=str(share("configs")), config_name=name)
@@ -101,7 +102,7 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
         if "output" in plain and plain["output"] is None:
-            plain["output"] = str(Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir))
+            plain["output"] = HydraConfig.get().runtime.output_dir
         try:
             function({str(key): value for key, value in plain.items()})
         except UserError as mistake:  # Hydra would print a traceback and exit with 1

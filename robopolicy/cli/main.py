@@ -60,11 +60,13 @@ def _run(command: str, args: list[str]) -> int:
     if command not in COMMANDS:
         raise UnknownNameError("command", command, list(COMMANDS))
     from robopolicy.core.share import refuse_foreign_packages
+    from robopolicy.core.threads import use_threads
 
+    use_threads()  # before anything imports torch or numpy
     refuse_foreign_packages()
     module = importlib.import_module(f"robopolicy.cli.{command}")
     if {"-h", "--help"} & set(args):
-        print(module.__doc__.strip())
+        print((module.__doc__ or "").strip())
         if config := getattr(module, "CONFIG", None):
             from robopolicy.cli.compose import defaults_text
 

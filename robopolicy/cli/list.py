@@ -1,0 +1,68 @@
+"""usage: robopolicy list [tasks|qualities|policies|recipes]
+
+Lists what there is: tasks of the installed suites, the qualities their demonstrators know, the policies in
+configs/policy and the recipes in configs/exp. A suite that does not load is named with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from robopolicy.cli.compose import split
+from robopolicy.core.errors import UnknownNameError
+from robopolicy.core.share import share
+from robopolicy.core.suites import suites
+
+
+def run(args: Sequence[str]) -> None:
+    """Print the tables asked for, all of them by default."""
+    tables = {"tasks": tasks, "qualities": qualities, "policies": policies, "recipes": recipes}
+    wanted = split(args).positional or tuple(tables)
+    for name in wanted:
+        if name not in tables:
+            raise UnknownNameError("table", name, list(tables))
+    for name in wanted:
+        if rows := tables[name]():
+            width = max(len(key) for key in rows)
+            print(f"{name}:")
+            print("".join(f"  {key:<{width}}  {what}\n" for key, what in rows.items()))
+    for suite, reason in suites()[1].items():
+        print(f"suite {suite} does not load: {reason}")
+
+
+def tasks() -> dict[str, str]:
+    """`suite/task` to its description."""
+    found, _ = suites()
+    return {f"{suite.name}/{task}": what for suite in found.values() for task, what in suite.tasks.items()}
+
+
+def qualities() -> dict[str, str]:
+    """`quality` to its description, with the suites that know it."""
+    rows: dict[str, str] = {}
+    for suite in suites()[0].values():
+        for name, what in suite.qualities.items():
+            rows[name] = (
+                f"{what} ({suite.name})" if name not in rows else f"{rows[name]}; ({suite.name}) {what}"
+            )
+    return rows
+
+
+def policies() -> dict[str, str]:
+    """Names for `policy=`."""
+    return described("policy")
+
+
+def recipes() -> dict[str, str]:
+    """Names for `+exp=`: settings with the scores that were measured with them."""
+    return described("exp")
+
+
+def described(group: str) -> dict[str, str]:
+    """The options of a configuration group, each with the comment on its first line."""
+    folder = share("configs") / group
+    rows = {}
+    for path in sorted(folder.glob("*.yaml")):
+        comments = [re.match(r"#\s*(.+)", line) for line in path.read_text().splitlines()]
+        rows[path.stem] = next((found[1] for found in comments if found), "")
+    return rows

@@ -1,0 +1,97 @@
+"""Counts CPU time by area and refuses skips that nobody listed."""
+
+from __future__ import annotations
+
+import fnmatch
+import resource
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+BUDGET_MINUTES = {
+    "foundation": 6.0
+}  # an area is made of folders; what is not named belongs to the foundation
+AREA_OF_FOLDER: dict[str, str] = {}
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of the children it has waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _folder(nodeid: str) -> str:
+    parts = Path(nodeid.partition("::")[0]).parts
+    return parts[1] if len(parts) > 2 else "top level"
+
+
+def _listed_skips() -> list[str]:
+    lines = (HERE / "skips.txt").read_text().splitlines()
+    return [line.partition("|")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+class Accounts:
+    """What the controlling process adds up; with xdist it hears of each test through its report."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.total = 0.0
+        self.unlisted: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[_folder(report.nodeid)] += dict(report.user_properties).get(f"cpu_{report.when}", 0.0)
+        listed = _listed_skips() if report.skipped and not hasattr(report, "wasxfail") else None
+        if listed is not None and not any(fnmatch.fnmatch(report.nodeid, pattern) for pattern in listed):
+            self.unlisted.append(report.nodeid)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node) -> None:
+        self.total += getattr(node, "workeroutput", {}).get("cpu", 0.0)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.unlisted and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter) -> None:
+        total = self.total or _cpu_seconds()
+        by_area: dict[str, float] = defaultdict(float)
+        for folder, seconds in self.seconds.items():
+            by_area[AREA_OF_FOLDER.get(folder, "foundation")] += seconds
+        write = terminalreporter.write_line
+        write("")
+        for area, seconds in sorted(by_area.items()):
+            budget = BUDGET_MINUTES[area]
+            over = "  OVER ITS BUDGET" if seconds > 60 * budget else ""
+            write(f"CPU {area}: {seconds / 60:.2f} of {budget:.0f} minutes{over}")
+        folders = sorted(self.seconds.items(), key=lambda item: -item[1])
+        write(
+            "    " + ", ".join(f"{folder} {seconds:.1f} s" for folder, seconds in folders if seconds >= 0.05)
+        )
+        write(f"    collection and imports: {max(0.0, total - sum(self.seconds.values())):.1f} s")
+        for nodeid in self.unlisted:
+            write(f"SKIPPED BUT NOT LISTED in tests/skips.txt: {nodeid}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Accounts(), "accounts")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["cpu"] = _cpu_seconds()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """Each phase's report carries the CPU time since the phase before it ended."""
+    now = _cpu_seconds()
+    since = getattr(item.config, "_cpu_mark", None)
+    item.config._cpu_mark = now  # type: ignore[attr-defined]
+    outcome = yield
+    if since is not None:
+        outcome.get_result().user_properties.append((f"cpu_{call.when}", now - since))
