@@ -41,7 +41,8 @@ class Accounts:
         self.unlisted: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[_folder(report.nodeid)] += dict(report.user_properties).get(f"cpu_{report.when}", 0.0)
+        spent = [value for name, value in report.user_properties if name == f"cpu_{report.when}"]
+        self.seconds[_folder(report.nodeid)] += sum(map(float, spent))  # type: ignore[arg-type]
         listed = _listed_skips() if report.skipped and not hasattr(report, "wasxfail") else None
         if listed is not None and not any(fnmatch.fnmatch(report.nodeid, pattern) for pattern in listed):
             self.unlisted.append(report.nodeid)

@@ -64,5 +64,5 @@ def described(group: str) -> dict[str, str]:
     rows = {}
     for path in sorted(folder.glob("*.yaml")):
         comments = [re.match(r"#\s*(.+)", line) for line in path.read_text().splitlines()]
-        rows[path.stem] = next((found[1] for found in comments if found), "")
+        rows[path.stem] = next((found[1] for found in comments if found and not found[1].startswith("@")), "")
     return rows
