@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.types import Observation, Step
 
 
+@runtime_checkable
 class ChunkPolicy(Policy, Protocol):
     """A policy that says how many observations it looks back on and how many actions it proposes."""
 
@@ -113,7 +114,7 @@ class Executor:
         """The action of each row, `[B A]` float32; rows whose episode is over repeat their last one."""
         for row, step in enumerate(steps):
             if not step.done:
-                self._remember(self._rows[row], step.obs)
+                self._remember(self._rows[row], self.pick(step.obs))
         needy = [
             row
             for row, step in enumerate(steps)
@@ -132,12 +133,15 @@ class Executor:
         self._clock.advance()
         return np.stack(actions)
 
-    def _remember(self, row: _Row, obs: Observation) -> None:
-        seen = Observation(
+    def pick(self, obs: Observation) -> Observation:
+        """What the policy looks at, out of what the environment shows."""
+        return Observation(
             state=obs.state[self._state],
             images={name: obs.images[name] for name in self.policy.spec.images},
             text=obs.text if self.policy.spec.text else None,
         )
+
+    def _remember(self, row: _Row, seen: Observation) -> None:
         if not row.history:  # the past of an episode's first step is that step
             row.history = deque([seen] * self.policy.obs_steps, maxlen=self.policy.obs_steps)
         else:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -26,17 +27,21 @@ class WorkerError(RuntimeError):
 
 
 def run_in_order(
-    make: Callable[[], Callable[[Item], Result]], items: Sequence[Item], *, workers: int
-) -> Iterator[Result]:
-    """Results of `make()(item)`, in the order of `items`.
+    make: Callable[[], AbstractContextManager[Callable[[Item], Result]]],
+    items: Sequence[Item],
+    *,
+    workers: int,
+) -> Generator[Result]:
+    """Results of the work on each item, in the order of `items`; closing the generator ends the workers.
 
     Args:
-        make: called once in each worker process; picklable, and so are items and results.
+        make: entered once in each worker, gives the function that does the work; picklable, and so are items
+            and results.
         items: the work.
         workers: processes; with one, the work is done in this process.
 
     Raises:
-        UserError: as raised by the work.
+        UserError: as raised by the work; what came before it in `items` is delivered first.
         WorkerError: for every other failure in another process, its death included.
     """
     if workers < 1:
@@ -44,7 +49,8 @@ def run_in_order(
     workers = min(workers, len(items))
     if workers <= 1:
         if items:
-            yield from map(make(), items)
+            with make() as work:
+                yield from map(work, items)
         return
     context = multiprocessing.get_context("spawn")
     pool: dict[Connection, BaseProcess] = {}
@@ -66,28 +72,30 @@ def run_in_order(
 
 def _distribute(pool: dict[Connection, BaseProcess], items: Sequence[Any]) -> Iterator[Any]:
     lead = 4 * len(pool)  # results that wait for an earlier one are held in memory: not too many of them
-    idle, running, finished = list(pool), {}, {}
+    idle, running, finished, failed = list(pool), {}, {}, {}
     given = taken = 0
     while taken < len(items):
-        while idle and given < min(len(items), taken + lead):
+        while idle and not failed and given < min(len(items), taken + lead):
             connection = idle.pop(0)
-            _send(pool, connection, items[given])
             running[connection] = given
             given += 1
+            try:
+                connection.send(items[running[connection]])
+            except OSError:  # found dead; what it has to say is read below
+                continue
         for connection in wait(list(running)):
             assert isinstance(connection, Connection)
-            finished[running.pop(connection)] = _receive(pool, connection)
-            idle.append(connection)
+            at = running.pop(connection)
+            try:
+                finished[at] = _receive(pool, connection)
+                idle.append(connection)
+            except (UserError, WorkerError) as error:
+                failed[at] = error
         while taken in finished:
             yield finished.pop(taken)
             taken += 1
-
-
-def _send(pool: dict[Connection, BaseProcess], connection: Connection, item: Any) -> None:
-    try:
-        connection.send(item)
-    except OSError as error:
-        raise WorkerError(_obituary(pool[connection])) from error
+        if taken in failed:  # what came before a failure is delivered first
+            raise failed[taken]
 
 
 def _receive(pool: dict[Connection, BaseProcess], connection: Connection) -> Any:
@@ -110,12 +118,12 @@ def _obituary(process: BaseProcess) -> str:
     )
 
 
-def _serve(make: Callable[[], Callable[[Any], Any]], connection: Connection) -> None:
+def _serve(make: Callable[[], AbstractContextManager[Callable[[Any], Any]]], connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair, which then ends its workers
     try:
-        work = make()
-        while True:
-            connection.send(("result", work(connection.recv())))
+        with make() as work:
+            while True:
+                connection.send(("result", work(connection.recv())))
     except (EOFError, BrokenPipeError):
         return  # the parent is gone
     except UserError as error:

@@ -1,5 +1,6 @@
 import os
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ from robopolicy.control.workers import WorkerError, run_in_order
 from robopolicy.core.errors import UnknownNameError, UserError
 
 
+@contextmanager
 def make_square(trap: int = -1, kind: str = ""):
     def square(item: int) -> tuple[int, int]:
         if item == trap:
@@ -19,7 +21,7 @@ def make_square(trap: int = -1, kind: str = ""):
         time.sleep(0.02 * (item % 3 == 0))  # so that later items overtake earlier ones
         return item * item, os.getpid()
 
-    return square
+    yield square
 
 
 def test_results_keep_the_order_and_come_from_several_processes():
@@ -37,9 +39,9 @@ def test_failures_say_what_failed_and_leave_no_process_behind():
     }
     for kind, (error, message) in expected.items():
         results = run_in_order(partial(make_square, 3, kind), range(8), workers=2)
-        seen = [next(results)]
+        seen = [next(results) for _ in range(3)]  # what came before the failure is not lost
         with pytest.raises(error, match=message):
-            seen.extend(results)
+            next(results)
         for _, pid in seen:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
@@ -48,7 +50,7 @@ def test_failures_say_what_failed_and_leave_no_process_behind():
 def test_an_early_stop_ends_the_workers():
     results = run_in_order(make_square, range(100), workers=2)
     _, pid = next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -1,0 +1,140 @@
+"""What an evaluation found, and its JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopolicy.control.loop import Outcome
+from robopolicy.evaluate.compare import Comparison, compare_all
+from robopolicy.evaluate.stats import clopper_pearson, paired_bootstrap
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeRecord(Outcome):
+    """One episode.
+
+    Args:
+        underruns: ticks without an action of the policy.
+        wall_s: this episode's share of its block's time.
+    """
+
+    underruns: int = 0
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyResult:
+    """One policy, over all its training seeds.
+
+    Args:
+        success: share of episodes.
+        interval: 95 %. One checkpoint: Clopper-Pearson. Several: the wider, at each end, of that and the
+            bootstrap over training seeds and states.
+        episodes: how many, over all training seeds.
+        seeds: of the initial states.
+        latency_ms: p50, p95 and p99 of a call of `sample` for one row.
+    """
+
+    success: float
+    interval: tuple[float, float]
+    episodes: int
+    seeds: tuple[int, ...]
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """An evaluation.
+
+    Args:
+        policies: by name.
+        comparisons: of each with each, on the same states.
+        records: name to the episodes of each training seed.
+        protocol: what was fixed before the first episode.
+        stopped: the look that ended a sequential comparison early. Its decision is valid; intervals and
+            rates are then those of a run that stopped because it looked good, and lean outwards.
+        provenance: versions, command, commit.
+    """
+
+    policies: Mapping[str, PolicyResult]
+    comparisons: Sequence[Comparison]
+    records: Mapping[str, Sequence[Sequence[EpisodeRecord]]]
+    protocol: Mapping[str, Any]
+    stopped: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "policies": {name: asdict(result) for name, result in self.policies.items()},
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "protocol": dict(self.protocol),
+            "stopped": self.stopped,
+            "runs": {
+                name: [
+                    {
+                        "success": float(np.mean([record.success for record in run])),
+                        "interval": clopper_pearson(sum(record.success for record in run), len(run)),
+                        "episodes": [asdict(record) for record in run],
+                    }
+                    for run in runs
+                ]
+                for name, runs in self.records.items()
+            },
+            "provenance": dict(self.provenance),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".tmp")
+        aside.write_text(json.dumps(self.to_plain(), indent=1))
+        os.replace(aside, path)
+
+
+def summarise(
+    records: Mapping[str, Sequence[Sequence[EpisodeRecord]]],
+    *,
+    latency_ms: Mapping[str, Mapping[str, float]],
+    protocol: Mapping[str, Any],
+    stopped: Mapping[str, Any] | None,
+    provenance: Mapping[str, Any],
+) -> Results:
+    """Rates, intervals and comparisons of the episodes of each policy and training seed."""
+    policies = {}
+    success = {
+        name: np.array([[record.success for record in run] for run in runs]) for name, runs in records.items()
+    }
+    for name, runs in records.items():
+        policies[name] = PolicyResult(
+            success=float(success[name].mean()),
+            interval=_interval(success[name]),
+            episodes=success[name].size,
+            seeds=tuple(record.seed for record in runs[0]),
+            latency_ms=latency_ms[name],
+        )
+    seeds = json.dumps(next(iter(policies.values())).seeds) if policies else ""
+    return Results(
+        policies=policies,
+        comparisons=compare_all(success),
+        records=records,
+        protocol={**protocol, "states_sha256": hashlib.sha256(seeds.encode()).hexdigest()},
+        stopped=stopped,
+        provenance=provenance,
+    )
+
+
+def _interval(success: np.ndarray) -> tuple[float, float]:
+    exact = clopper_pearson(int(success.sum()), success.size)
+    if len(success) == 1:
+        return exact
+    resampled = paired_bootstrap(success, np.zeros_like(success))
+    return min(exact[0], resampled.low), max(exact[1], resampled.high)
