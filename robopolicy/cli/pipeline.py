@@ -1,0 +1,124 @@
+"""A list of stages that is done once, whatever interrupts it.
+
+A run is a folder. `settings.json` in it says what was asked for, and `stages/<name>.json` that a stage is
+complete; it is written last and whole. Started again with the same settings, the newest unfinished run goes
+on with its first stage that is not complete. A stage's own work must be resumable or cheap to repeat.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from robopolicy.cli.progress import bars
+
+Report = Callable[[int, int], None]  # how much of how much is done
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a pipeline.
+
+    Args:
+        folder: where everything goes.
+        settings: what was asked for.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """What a complete stage said of itself, with its seconds; empty when it is not complete."""
+        path = self.folder / "stages" / f"{stage}.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a pipeline.
+
+    Args:
+        name: of its marker file.
+        title: what the progress bar says.
+        work: does it; reports how far it is and returns facts, plain values for later stages and the report.
+        by_hand: the shell command that does the same.
+    """
+
+    name: str
+    title: str
+    work: Callable[[Run, Report], Mapping[str, Any]]
+    by_hand: Callable[[Run], str]
+
+
+def begin(root: Path, settings: Mapping[str, Any], stages: Sequence[Stage], *, fresh: bool = False) -> Run:
+    """The newest unfinished run under `root` that was asked for the same, or a new one.
+
+    Args:
+        root: the folder of runs.
+        settings: plain values.
+        stages: a run is finished when all of these are complete.
+        fresh: never resume.
+    """
+    wanted = json.loads(json.dumps(settings))
+    if not fresh and root.is_dir():
+        for folder in sorted(root.iterdir(), reverse=True):
+            run = Run(folder=folder, settings=wanted)
+            if _settings(folder) == wanted and not all(run.facts(stage.name) for stage in stages):
+                return run
+    run = Run(folder=new_folder(root), settings=wanted)
+    (run.folder / "stages").mkdir()
+    _write(run.folder / "settings.json", wanted)
+    return run
+
+
+def new_folder(root: Path) -> Path:
+    """Make `root/<time>`; two that begin within one second get different names."""
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for name in itertools.chain([now], (f"{now}_{count}" for count in itertools.count(2))):
+        try:
+            (root / name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return root / name
+    raise AssertionError("the names do not end")
+
+
+def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:
+    """Do every stage that is not complete, each with a bar that shows the time left."""
+    with bars(console) as display:
+        for number, stage in enumerate(stages, start=1):
+            title = f"{number}/{len(stages)} {stage.title:<30}"
+            if facts := run.facts(stage.name):
+                display.console.print(f"{title}: done before, in {facts['seconds']:.0f} s")
+                continue
+            bar = display.add_task(title, total=None)
+            start = time.monotonic()
+            facts = dict(
+                stage.work(run, lambda done, of, bar=bar: display.update(bar, completed=done, total=of))
+            )
+            _write(
+                run.folder / "stages" / f"{stage.name}.json", facts | {"seconds": time.monotonic() - start}
+            )
+
+
+def _settings(folder: Path) -> Any:
+    try:
+        return json.loads((folder / "settings.json").read_text())
+    except (OSError, ValueError):  # not a run of ours, or killed before it began
+        return None
+
+
+def _write(path: Path, value: Any) -> None:
+    """Whole or not at all: a kill in between leaves no half file under the final name."""
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(value, indent=1))
+    os.replace(aside, path)

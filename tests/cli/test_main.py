@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from robopolicy.cli.compose import compose, split
+from robopolicy.cli.main import COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(cli, command) -> None:
+    done = cli(command, "--help")
+    assert done.status == 0
+    assert done.out.startswith(f"usage: robopolicy {command}")
+
+
+def test_help_names_every_command(cli) -> None:
+    assert all(f"\n  {command} " in cli("--help").out for command in COMMANDS)
+
+
+def test_near_commands_options_and_keys_are_shown(mistake) -> None:
+    assert "did you mean 'collect'" in mistake("colect")
+    assert "'--compare'" in mistake("eval", "a", "--comparse")
+    assert "no key 'epsodes'; did you mean 'episodes'?" in mistake("collect", "epsodes=3")
+    assert "usage: robopolicy eval" in mistake("eval")
+
+
+def test_words_are_sorted(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=3").mkdir()
+    words = split(["runs/a", "lr=3", "++task=x/y", "~policy", "-m", "policy.width=4"])
+    assert words.positional == ("runs/a", "lr=3")  # a path that exists is a path
+    assert words.overrides == ("++task=x/y", "~policy", "policy.width=4")
+    assert words.flags == {"-m"}
+
+
+def test_arguments_that_the_yaml_does_not_show_reach_the_constructor() -> None:
+    assert compose("train", ["policy.made_up=4"])["policy"]["made_up"] == 4  # the builder checks the name
+
+
+def test_composition_is_plain_and_leaves_hydra_behind() -> None:
+    config = compose("collect", ["episodes=3"])
+    assert config["episodes"] == 3
+    assert "hydra" not in config
+
+
+def test_a_strangers_sim_is_named(tmp_path) -> None:
+    (tmp_path / "sim").mkdir()
+    (tmp_path / "sim" / "__init__.py").touch()
+    code = "import sys; from robopolicy.cli.main import main; sys.exit(main(['list']))"
+    env = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert str(tmp_path / "sim") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_runs_each_combination_and_ends_with_2_on_a_mistake(tmp_path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "robopolicy.cli.main",
+        "collect",
+        "task=tabletop/none,tabletop/pick_place",
+        "-m",
+    ]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "tabletop/none" in done.stderr
+    assert "Traceback" not in done.stderr

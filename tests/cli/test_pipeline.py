@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from robopolicy.cli.pipeline import Run, Stage, begin, carry_out
+
+
+def make_stages(calls: list[str], fail: set[str]) -> list[Stage]:
+    def stage(name: str) -> Stage:
+        def work(run: Run, report) -> dict:
+            report(1, 2)
+            if name in fail:
+                raise KeyboardInterrupt
+            calls.append(name)
+            return {"folder": run.folder.name}
+
+        return Stage(name=name, title=name, work=work, by_hand=lambda run: f"do {name}")
+
+    return [stage(name) for name in ("collect", "train", "report")]
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path) -> None:
+    calls: list[str] = []
+    console = Console(file=StringIO())
+    settings = {"task": "a", "sizes": (1, 2)}
+    stages = make_stages(calls, {"train"})
+    first = begin(tmp_path, settings, stages)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(first, stages, console)
+    assert calls == ["collect"]
+    assert not first.facts("train")
+
+    stages = make_stages(calls, set())
+    again = begin(tmp_path, settings, stages)
+    assert again.folder == first.folder
+    carry_out(again, stages, console)
+    assert calls == ["collect", "train", "report"]
+    assert again.facts("report")["seconds"] >= 0
+
+
+def test_a_run_is_only_resumed_for_the_same_settings(tmp_path) -> None:
+    stages = make_stages([], set())
+    first = begin(tmp_path, {"seed": 0}, stages)
+    other = begin(tmp_path, {"seed": 1}, stages)
+    assert other.folder != first.folder
+    assert begin(tmp_path, {"seed": 0}, stages).folder == first.folder
+    carry_out(first, stages, Console(file=StringIO()))
+    assert begin(tmp_path, {"seed": 0}, stages).folder not in (first.folder, other.folder)
+    assert begin(tmp_path, {"seed": 1}, stages, fresh=True).folder != other.folder
+
+
+def test_what_is_no_run_of_ours_is_left_alone(tmp_path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "zz").mkdir()
+    (tmp_path / "zz" / "settings.json").write_text('{"half": ')
+    assert begin(tmp_path, {}, make_stages([], set())).folder.parent == tmp_path
