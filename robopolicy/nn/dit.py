@@ -47,7 +47,7 @@ class Block(nn.Module):
         """Tokens `x [R H D]`, `modulation [R 6 D]` to `[R H D]`."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation[:, :, None].unbind(1)
         x = torch.addcmul(x, gate_a, self._attend(modulate(x, shift_a, scale_a)))
-        hidden = F.gelu(self.up(modulate(x, shift_m, scale_m)), approximate="tanh")
+        hidden = F.gelu(self.up(modulate(x, shift_m, scale_m)))
         return torch.addcmul(x, gate_m, self.down(hidden))
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:

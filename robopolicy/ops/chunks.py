@@ -1,4 +1,4 @@
-"""Arithmetic on action chunks `[B N H A]`: means that leave padding out, committed prefixes.
+"""Arithmetic on action chunks `[B N H A]`: means that leave padding out, bounds, committed prefixes.
 
 Beyond an episode's end a chunk repeats its last action and `is_pad` is true: such steps are no evidence of
 what the demonstrator would have done, and count in no loss.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from robopolicy.core.errors import SpecMismatchError
+from robopolicy.core.spec import Spec
 
 
 def row_means(error: torch.Tensor, is_pad: torch.Tensor) -> torch.Tensor:
@@ -35,6 +36,16 @@ def masked_mean(error: torch.Tensor, is_pad: torch.Tensor) -> torch.Tensor:
     return row_means(error, is_pad).mean()
 
 
+def bounds_of(spec: Spec, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lower and upper bound of each action element, `[A]` each, physical, on the device of `like`."""
+    return like.new_tensor(spec.action.low), like.new_tensor(spec.action.high)
+
+
+def clip(chunk: torch.Tensor, spec: Spec) -> torch.Tensor:
+    """`chunk [... A]`, physical, clipped to the spec's bounds."""
+    return chunk.clamp(*bounds_of(spec, chunk))
+
+
 def with_prefix(chunk: torch.Tensor, prefix: torch.Tensor | None) -> torch.Tensor:
     """`chunk [B N H A]` with its first P steps replaced by `prefix [B P A]`."""
     if prefix is None:
@@ -54,6 +65,6 @@ def check_prefix(prefix: torch.Tensor | None, *, horizon: int, action_size: int)
         return
     if prefix.ndim != 3 or prefix.shape[1] > horizon or prefix.shape[2] != action_size:
         raise SpecMismatchError(
-            f"a prefix of shape {tuple(prefix.shape)} does not fit; this policy wants [B P A] with P at most "
-            f"{horizon} and A = {action_size}: commit fewer steps or train a longer chunk"
+            f"a prefix of shape {list(prefix.shape)} does not fit; this policy wants [B, P, {action_size}] "
+            f"with P at most {horizon}: commit fewer steps or train a longer chunk"
         )

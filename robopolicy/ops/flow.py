@@ -4,8 +4,7 @@ Time 1 is data and 0 is noise, here and in every flow and diffusion file of the 
 data a the path is `x_t = (1 - t) z + t a`, its velocity `a - z`, and the one-step estimate of the data from
 anywhere on the way `x_t + (1 - t) v` (Liu et al., arXiv:2209.03003; Lipman et al., arXiv:2210.02747).
 
-Arrays are `[B N H A]` with times `[B N]`; every function takes any leading axes, as long as `t` has the first
-of them.
+Arrays are `[B N H A]` with times `[B N]`.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import torch
 Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """`(x [B N H A], t [B N]) -> dx/dt [B N H A]`."""
 
-Step = Callable[[Velocity, torch.Tensor, torch.Tensor, float], torch.Tensor]
-"""`(velocity, x, t, dt) -> x at t + dt`: one step of a solver."""
+Solver = Callable[[Velocity, torch.Tensor, torch.Tensor, float], torch.Tensor]
+"""`(velocity, x, t, dt) -> x at t + dt`: one step."""
 
 Project = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """`(x, t) -> x`: puts a point back where it must be at time t."""
@@ -55,11 +54,13 @@ def midpoint(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, dt: float) ->
     return x + dt * velocity(half, t + 0.5 * dt)
 
 
-SOLVERS: dict[str, Step] = {"euler": euler, "midpoint": midpoint}
-
-
 def integrate(
-    velocity: Velocity, noise: torch.Tensor, steps: int, *, step: Step = euler, project: Project | None = None
+    velocity: Velocity,
+    noise: torch.Tensor,
+    steps: int,
+    *,
+    solver: Solver = euler,
+    project: Project | None = None,
 ) -> torch.Tensor:
     """Carry noise at time 0 to data at time 1 in `steps` equal steps.
 
@@ -71,7 +72,7 @@ def integrate(
         velocity: the field.
         noise: `[B N H A]`.
         steps: how many.
-        step: one step of the solver, `euler` or `midpoint`.
+        solver: `euler` or `midpoint`.
         project: see above.
     """
     x = noise
@@ -79,7 +80,7 @@ def integrate(
         t = x.new_full(x.shape[:2], i / steps)
         if project is not None:
             x = project(x, t)
-        x = step(velocity, x, t, 1 / steps)
+        x = solver(velocity, x, t, 1 / steps)
     return x if project is None else project(x, x.new_ones(x.shape[:2]))
 
 

@@ -1,0 +1,149 @@
+"""Rectified-flow policy over action chunks (Liu et al., arXiv:2209.03003; Black et al., arXiv:2410.24164).
+
+With data a (a chunk, normalised), noise z and time t, all independent, the network v regresses the velocity
+of the straight path,
+
+    L = E || v((1 - t) z + t a, t, o) - (a - z) ||^2 ,
+
+and a sample is the end of `dx/dt = v(x, t, o)` that starts from noise. Steps beyond an episode's end are left
+out of the mean.
+
+Differs from the papers: times are uniform by default, and samples can be drawn from averaged weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from robopolicy.core.errors import ConfigError
+from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.spec import Spec
+from robopolicy.core.types import Batch, Noise, Observation, Window
+from robopolicy.nn.context import ContextEncoder
+from robopolicy.nn.mlp import ChunkMLP
+from robopolicy.ops import flow
+from robopolicy.ops.chunks import check_prefix, clip, masked_mean, with_prefix
+from robopolicy.ops.inputs import GlobalNoise, noise_of, state_of
+from robopolicy.ops.targets import ema_rate, polyak, target_of
+
+
+class FlowPolicy(Learner):
+    """A `Policy`, `NoiseDecoder` and `Denoiser`. Group: `policy`.
+
+    Args:
+        spec: what is seen and commanded.
+        obs_steps: history length T.
+        horizon: chunk length H.
+        network: builds the velocity field from `action_size`, `horizon` and `context_size`; `nn.mlp.ChunkMLP`
+            or `nn.dit.DiT`, with whatever arguments bound.
+        steps: of the integration when sampling.
+        solver: `ops.flow.euler` or `ops.flow.midpoint` (two evaluations a step).
+        ema: decay of the averaged weights that sample; None samples with the trained weights.
+        vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
+
+    Attributes:
+        noise_shape: of one candidate's noise, (H, A).
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: Spec,
+        obs_steps: int = 1,
+        horizon: int = 16,
+        network: Callable[..., nn.Module] = ChunkMLP,
+        steps: int = 10,
+        solver: flow.Solver = flow.euler,
+        ema: float | None = None,
+        vision: str = "cnn",
+        text_dim: int = 64,
+        image_dim: int = 64,
+    ) -> None:
+        for name, value in (("obs_steps", obs_steps), ("horizon", horizon), ("steps", steps)):
+            if value < 1:
+                raise ConfigError(f"FlowPolicy: {name} is {value}; it must be at least 1")
+        chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+        super().__init__(spec=spec, windows={"policy": chunk})
+        self.obs_steps, self.horizon = obs_steps, horizon
+        self.steps, self.solver, self.ema = steps, solver, ema
+        self.noise_shape = (horizon, len(spec.action))
+        encoder = ContextEncoder(
+            spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
+        )
+        velocity = network(action_size=len(spec.action), horizon=horizon, context_size=encoder.width)
+        self.trained = nn.ModuleDict({"encoder": encoder, "velocity": velocity})
+        self.averaged = None if ema is None else target_of(self.trained)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """One group, `policy`."""
+        return {"policy": list(self.trained.parameters())}
+
+    def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
+        """The regression of the straight path's velocity."""
+        ctx = self._encode(batch.obs, self.trained)
+        data = self.normalizer.action(batch.action)[:, None]  # [B 1 H A]
+        draw = noise_of(batch)
+        noise, t = draw.normal(*data.shape), draw.uniform(*data.shape[:2])
+        velocity = self.trained["velocity"](flow.interpolate(noise, data, t), t, ctx)
+        error = (velocity - flow.target(noise, data)).square().squeeze(1)
+        yield Loss("policy", masked_mean(error, batch.is_pad))
+
+    def after(self, group: str, step: int) -> None:
+        """Move the averaged weights."""
+        if self.averaged is not None and self.ema is not None:
+            polyak(self.averaged, self.trained, ema_rate(step, self.ema))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        obs: Observation,
+        n: int = 1,
+        *,
+        prefix: torch.Tensor | None = None,
+        noise: Noise | None = None,
+    ) -> torch.Tensor:
+        """`n` chunks per row, `[B n H A]`, within the spec's bounds.
+
+        `prefix [B P A]` is kept as it is; the rest is generated to follow it (`ops.flow.hold_prefix`).
+        """
+        check_prefix(prefix, horizon=self.horizon, action_size=len(self.spec.action))
+        ctx = self.encode(obs)
+        draw = noise or GlobalNoise(device=self.device)
+        start = draw.normal(len(ctx), n, *self.noise_shape)
+        if prefix is None:
+            return self.decode(ctx, start)
+        hold = flow.hold_prefix(start, self.normalizer.action(prefix))
+        return with_prefix(self._decode(ctx, start, hold), prefix)
+
+    def encode(self, obs: Observation) -> torch.Tensor:
+        """The context `[B D]`, from the acting weights."""
+        return self._encode(obs, self._acting)
+
+    def decode(self, ctx: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """`noise [B N H A]` to chunks `[B N H A]` within the spec's bounds; differentiable."""
+        return self._decode(ctx, noise, None)
+
+    def velocity(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """dx/dt at `x [B N H A]` (normalised), `t [B N]`."""
+        return self._acting["velocity"](x, t, ctx)
+
+    def clean(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The one-step estimate of the chunk, `[B N H A]`, physical, unclipped so that gradients pass."""
+        return self.normalizer.unaction(flow.clean(x, self.velocity(ctx, x, t), t))
+
+    @property
+    def _acting(self) -> nn.ModuleDict:
+        return self.trained if self.averaged is None else self.averaged
+
+    def _encode(self, obs: Observation, modules: nn.ModuleDict) -> torch.Tensor:
+        state = state_of(obs, spec=self.spec, obs_steps=self.obs_steps)
+        return modules["encoder"](obs, self.normalizer.state(state))
+
+    def _decode(self, ctx: torch.Tensor, noise: torch.Tensor, hold: flow.Project | None) -> torch.Tensor:
+        chunk = flow.integrate(
+            lambda x, t: self.velocity(ctx, x, t), noise, self.steps, solver=self.solver, project=hold
+        )
+        return clip(self.normalizer.unaction(chunk), self.spec)
