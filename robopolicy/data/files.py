@@ -1,0 +1,185 @@
+"""The single files of a LeRobotDataset v3.0, each checked as it is read. Errors name the file and the fix."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from robopolicy.core.errors import DatasetError, UserError
+from robopolicy.core.spec import Image
+from robopolicy.data import format as fmt
+
+CHECK = "run `robopolicy data check` on the folder to see what is wrong and to quarantine episodes"
+
+
+def read_info(root: Path) -> dict[str, Any]:
+    """`meta/info.json`, with what this reader relies on checked.
+
+    Raises:
+        DatasetError: names the key, its value and what is meant.
+    """
+    path = root / fmt.INFO
+    if not path.exists():
+        raise DatasetError(
+            f"{path} is missing: {root} is not a finished dataset, or nothing was recorded in it"
+        )
+    info = fmt.read_json(path)
+
+    def refuse(key: str, want: str) -> None:
+        raise DatasetError(f"{path}: '{key}' is {info.get(key)!r}; {want}")
+
+    if not isinstance(info, dict):
+        raise DatasetError(f"{path} does not hold an object; restore the file")
+    if not str(info.get("codebase_version")).startswith("v3."):
+        refuse("codebase_version", "v3.0 is meant; convert older datasets with lerobot's own converter")
+    fps = info.get("fps")
+    if not isinstance(fps, int | float) or not 0 < fps <= 10_000:
+        refuse("fps", "a positive number is meant")
+    for key in ("total_episodes", "total_frames"):
+        if not isinstance(info.get(key), int) or info[key] < 0:
+            refuse(key, "a count is meant")
+    features = info.get("features")
+    if not isinstance(features, dict) or not all(_is_feature(feature) for feature in features.values()):
+        refuse("features", "an object of {dtype, shape, names} is meant")
+    assert isinstance(features, dict)
+    missing = [key for key in (*fmt.INDEX_FEATURES, fmt.ACTION) if key not in features]
+    if missing:
+        refuse("features", f"{missing} are missing")
+    fmt.resolve(root, info.get("data_path"), chunk_index=0, file_index=0)
+    if any(feature["dtype"] == "video" for feature in features.values()):
+        fmt.resolve(root, info.get("video_path"), video_key="v", chunk_index=0, file_index=0)
+    return info
+
+
+def _is_feature(feature: object) -> bool:
+    return (
+        isinstance(feature, dict)
+        and isinstance(feature.get("dtype"), str)
+        and isinstance(shape := feature.get("shape"), list)
+        and bool(shape)
+        and all(isinstance(size, int) and 0 < size <= 1 << 20 for size in shape)
+    )
+
+
+def read_quarantine(root: Path) -> dict[int, list[str]]:
+    """Quarantined episodes and the reasons."""
+    path = root / fmt.QUARANTINE
+    if not path.exists():
+        return {}
+    try:
+        raw = fmt.read_json(path)["episodes"]
+        return {int(index): [str(reason) for reason in reasons] for index, reasons in raw.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{path} is damaged ({error!r}); delete it and check the dataset again") from error
+
+
+def count_problems(info: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How `info.json` and `meta/episodes` contradict each other."""
+    problems = []
+    indices = [row["episode_index"] for row in rows]
+    if indices != list(range(info["total_episodes"])):
+        problems.append(f"total_episodes is {info['total_episodes']}, but meta/episodes has {span(indices)}")
+    frames = sum(row["length"] for row in rows)
+    if frames != info["total_frames"]:
+        problems.append(
+            f"total_frames is {info['total_frames']}, but the episodes of meta/episodes sum to {frames}"
+        )
+    return problems
+
+
+def require_counts(root: Path, info: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a dataset whose files contradict each other."""
+    if problems := count_problems(info, rows):
+        raise DatasetError(f"{root / fmt.INFO}: {'; '.join(problems)}; {CHECK}")
+
+
+def read_data(
+    path: Path, features: Mapping[str, Mapping[str, Any]], keys: Sequence[str], *, max_rows: int
+) -> dict[str, np.ndarray]:
+    """Columns of one data file as numpy arrays; of still images, the encoded bytes as objects.
+
+    Raises:
+        DatasetError: the file is missing, cut short, larger than the dataset says, or lacks a column.
+    """
+    fix = f"restore the file, or {CHECK}"
+    try:
+        file = pq.ParquetFile(path)
+        if file.metadata.num_rows > max_rows:
+            raise DatasetError(f"{path} has {file.metadata.num_rows} rows, the dataset has {max_rows}; {fix}")
+        missing = [key for key in keys if key not in file.schema_arrow.names]
+        if missing:
+            raise DatasetError(f"{path} lacks the columns {missing}; {fix}")
+    except (OSError, pa.ArrowException, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        what = "cannot be read, it may be cut short" if path.exists() else "is missing"
+        raise DatasetError(f"{path} {what} ({error}); {fix}") from error
+    table = fmt.read_table(path, fix=fix, columns=list(keys))
+    columns = {}
+    for key in keys:
+        if features[key]["dtype"] == "image":
+            columns[key] = np.array(
+                [cell and cell.get("bytes") for cell in table[key].to_pylist()], dtype=object
+            )
+        else:
+            columns[key] = fmt.numpy_column(table[key], features[key], where=f"{path}: {key}")
+    return columns
+
+
+def locate(
+    table: Mapping[str, np.ndarray], episodes: Sequence[tuple[int, int]], path: Path
+) -> list[np.ndarray]:
+    """The rows of each episode (index, length) in a file, in the order of their frames.
+
+    Raises:
+        DatasetError: an episode has too few or too many rows, or its frames are not 0, 1, 2 ...
+    """
+    order = np.lexsort((table["frame_index"], table["episode_index"]))
+    index = table["episode_index"][order]
+    found = []
+    for episode, length in episodes:
+        at = order[np.searchsorted(index, episode) : np.searchsorted(index, episode, side="right")]
+        if len(at) != length:
+            raise DatasetError(
+                f"{path}: episode {episode} has {len(at)} rows, its length is {length}; {CHECK}"
+            )
+        if not np.array_equal(table["frame_index"][at], np.arange(length)):
+            raise DatasetError(f"{path}: the frames of episode {episode} are not 0 to {length - 1}; {CHECK}")
+        found.append(at)
+    return found
+
+
+def decode_still(data: object, image: Image, *, where: str) -> np.ndarray:
+    """One encoded picture as `[C h w]` uint8."""
+    from PIL import Image as Still
+    from PIL import UnidentifiedImageError
+
+    try:
+        if not isinstance(data, bytes):
+            raise ValueError("the picture is missing")
+        with Still.open(io.BytesIO(data)) as still:
+            if still.size != (image.width, image.height):
+                raise ValueError(f"the picture is {still.size[1]} x {still.size[0]}")
+            return np.asarray(still.convert("RGB")).transpose(2, 0, 1)
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise DatasetError(f"{where}: {error}; {CHECK}") from error
+
+
+def span(indices: Sequence[int] | Mapping[int, object]) -> str:
+    """Episode indices in a few words."""
+    listed = list(indices)
+    if not listed:
+        return "no episodes"
+    if listed == list(range(listed[0], listed[0] + len(listed))):
+        return f"episodes {listed[0]} to {listed[-1]}"
+    return (
+        f"episodes {listed}"
+        if len(listed) <= 20
+        else f"{len(listed)} episodes, some of them missing or doubled"
+    )

@@ -1,0 +1,165 @@
+"""Finished episodes waiting to be assembled into a dataset: what makes a killed recorder lose nothing
+finished.
+
+Each episode is a folder `.journal/episode-000007/` (`episode.json`, an npy per column, an mp4 per camera),
+written aside and renamed in when complete. A half-written one has another name and is swept away. One writer
+at a time holds the lock; the kernel lets go of it when the process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopolicy.core.errors import DatasetError
+from robopolicy.core.spec import Spec
+from robopolicy.core.types import Episode
+from robopolicy.data import format as fmt
+from robopolicy.data import video
+from robopolicy.data.stats import image_histogram
+from robopolicy.data.store import SOURCES, source_codes
+
+FOLDER, LOCK = ".journal", ".lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One finished episode: its folder and what `episode.json` says."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @property
+    def length(self) -> int:
+        """How many steps it has."""
+        return int(self.meta["length"])
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Feature key to `[L ...]`; vectors and scalars, without the index columns."""
+        return {path.stem: np.load(path, allow_pickle=False) for path in self.folder.glob("*.npy")}
+
+    def size(self) -> int:
+        """Bytes of its columns."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.npy"))
+
+    def video(self, camera: str) -> Path:
+        """The episode's own mp4 of a camera."""
+        return self.folder / f"{camera}.mp4"
+
+
+class Lock:
+    """The right to write to a dataset; refused while another process has it."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / LOCK
+        while True:
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.read(self._handle, 32).decode(errors="replace") or "unknown"
+                os.close(self._handle)
+                raise DatasetError(
+                    f"{root} is being written by another recorder (process {holder}); wait until it has "
+                    f"finished, "
+                    "or record into another folder"
+                ) from error
+            if self._is_current():
+                break
+            os.close(self._handle)  # the last holder removed the file between our open and our lock
+        os.ftruncate(self._handle, 0)
+        os.write(self._handle, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        """Let others write."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._handle)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.fstat(self._handle).st_ino == self._path.stat().st_ino
+        except FileNotFoundError:
+            return False
+
+
+def begin(root: Path, spec: Spec, robot_type: str) -> None:
+    """Say what the episodes to come are, so that they can be assembled without the recorder."""
+    header = {"spec": json.loads(spec.to_json()), "robot_type": robot_type}
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    fmt.write_json(root / FOLDER / "header.json", header)
+
+
+def header(root: Path) -> tuple[Spec, str] | None:
+    """What `begin` said, or None where no journal is."""
+    path = root / FOLDER / "header.json"
+    if not path.exists():
+        return None
+    raw = fmt.read_json(path)
+    return Spec.from_json(json.dumps(raw["spec"])), str(raw["robot_type"])
+
+
+def entries(root: Path) -> list[Entry]:
+    """The finished episodes, oldest first."""
+    folders = sorted((root / FOLDER).glob("episode-*"))
+    return [Entry(folder=folder, meta=fmt.read_json(folder / "episode.json")) for folder in folders]
+
+
+def clear(root: Path) -> None:
+    """Remove the journal: its episodes are part of the dataset now."""
+    shutil.rmtree(root / FOLDER, ignore_errors=True)
+
+
+def write(root: Path, index: int, episode: Episode, spec: Spec, codec: str | None) -> None:
+    """Add a finished episode under number `index`; it is there completely or not at all."""
+    aside = root / FOLDER / f".half-{index:06d}"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir()
+        for key, values in _columns(episode, spec).items():
+            np.save(aside / f"{key}.npy", values, allow_pickle=False)
+        meta = {
+            "length": len(episode),
+            "text": episode.text,
+            "seed": int(episode.seed),
+            "columns": fmt.column_features(episode.columns),
+            "histograms": {c: image_histogram(episode.images[c]).tolist() for c in spec.images},
+        }
+        (aside / "episode.json").write_text(json.dumps(meta), encoding="utf-8")
+        for camera in spec.images:
+            video.encode(
+                aside / f"{camera}.mp4", episode.images[camera], fps=round(spec.control_hz), codec=codec
+            )
+        fmt.publish(aside, root / FOLDER / f"episode-{index:06d}")
+    except OSError as error:
+        raise DatasetError(
+            f"episode {index} of {root} could not be written ({error.strerror or error}); the {index} "
+            "episodes before it are safe: free space, then record into the same folder again"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _columns(episode: Episode, spec: Spec) -> dict[str, np.ndarray]:
+    length = len(episode)
+    over = np.zeros(length, dtype=bool)
+    over[-1] = True
+    robot, world = fmt.split_state(spec)
+    values = {
+        fmt.STATE: episode.state[:, spec.state.indices(robot)],
+        fmt.ENV_STATE: episode.state[:, spec.state.indices(world)],
+        fmt.ACTION: episode.action,
+        fmt.REWARD: episode.reward,
+        fmt.DONE: over,
+        fmt.TRUNCATED: over & (not episode.terminated),
+        fmt.SUCCESS: over & episode.success,
+        fmt.SOURCE: np.array(SOURCES)[source_codes(episode)],
+        **episode.columns,
+    }
+    return {key: np.asarray(value) for key, value in values.items() if np.asarray(value).size}

@@ -1,0 +1,270 @@
+"""LeRobotDataset v3.0 reader, for our own datasets and for those of lerobot.
+
+Every lookup is by key (episode index, frame index, feature name), never by position in a file. What a killed
+recorder of ours left behind is assembled first; quarantined episodes are skipped and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopolicy.core.errors import DatasetError, UserError
+from robopolicy.core.spec import Image
+from robopolicy.core.types import Episode
+from robopolicy.data import files, video
+from robopolicy.data import format as fmt
+from robopolicy.data.assemble import own_spec, read_episode_rows, recover
+from robopolicy.data.store import SOURCES, Store
+
+_log = logging.getLogger(__name__)
+
+
+def open_dataset(path: str | Path, *, cache: Path | None = None) -> Dataset:
+    """Open the dataset in a folder.
+
+    Args:
+        path: the folder that holds `meta/info.json`.
+        cache: where raw camera frames are kept for training; `.cache` within the dataset by default.
+
+    Raises:
+        DatasetError: names the file that is missing, damaged or contradicts the others, and the fix.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DatasetError(f"there is no dataset at {root}; give a folder, or record one first")
+    recover(root)
+    return Dataset(root, cache=cache or root / ".cache")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeRow:
+    """Where an episode is: its key, length, instruction file and frames."""
+
+    index: int
+    length: int
+    data: Path
+    clips: Mapping[str, video.Clip]
+
+
+class Dataset:
+    """A dataset on disk; `open_dataset` makes one.
+
+    Attributes:
+        spec: of everything that is recorded; `load` gives the part that a policy may see.
+        fps: frames a second.
+        tasks: task index to instruction.
+        features: as in `info.json`.
+        robot_type: as in `info.json`.
+        episodes: readable episodes by index.
+        quarantined: index of each episode that is skipped, with the reasons.
+    """
+
+    def __init__(self, root: Path, *, cache: Path) -> None:
+        self.root, self._cache = root, cache
+        self.info = files.read_info(root)
+        self.features: dict[str, dict[str, Any]] = self.info["features"]
+        self.fps: float = self.info["fps"]
+        self.robot_type = str(self.info.get("robot_type"))
+        self.tasks = fmt.read_tasks(root)
+        self.quarantined = files.read_quarantine(root)
+        rows = read_episode_rows(root)
+        if not self.quarantined:
+            files.require_counts(root, self.info, rows)
+        keep = [row for row in rows if row["episode_index"] not in self.quarantined]
+        self._cameras = fmt.cameras_of(self.features)
+        self.episodes = {row["episode_index"]: self._episode_row(row) for row in keep}
+        self._seeds: dict[int, int] = {}
+        if (root / fmt.OWN).exists():
+            self.spec = own_spec(root)
+            for batch in fmt.read_json(root / fmt.OWN)["batches"]:
+                self._seeds |= {batch["first_episode"] + i: seed for i, seed in enumerate(batch["seeds"])}
+        else:
+            self.spec = fmt.foreign_spec(self.features, fps=self.fps, text=any(self.tasks.values()))
+        if self.quarantined:
+            _log.warning("%s: %d quarantined episodes are skipped", root, len(self.quarantined))
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes that can be read."""
+        return len(self.episodes)
+
+    @property
+    def num_frames(self) -> int:
+        """Control steps of the episodes that can be read."""
+        return sum(row.length for row in self.episodes.values())
+
+    def load(self, observe: str = "all", episodes: Sequence[int] | None = None) -> Store:
+        """Read episodes into memory; camera frames of a whole dataset become a memory map.
+
+        Args:
+            observe: `state`, `pixels` or `all` (see `Spec.observe`).
+            episodes: their indices, in any order; all that are readable by default.
+
+        Raises:
+            DatasetError: there are none, one is unknown, or a file is damaged.
+        """
+        spec = self.spec.observe(observe)
+        rows = self._chosen(episodes)
+        columns = self._read(rows)
+        lengths = np.array([row.length for row in rows], dtype=np.int64)
+        stop = np.cumsum(lengths)
+        last = stop - 1
+        used = {fmt.ACTION, fmt.STATE, fmt.ENV_STATE, fmt.REWARD, fmt.DONE, fmt.TRUNCATED, fmt.SUCCESS}
+        used |= {fmt.SOURCE, *fmt.INDEX_FEATURES}
+        total = int(stop[-1])
+        no = np.zeros(total, dtype=bool)
+        done, truncated = columns.get(fmt.DONE, no), columns.get(fmt.TRUNCATED, no)
+        source = columns.get(fmt.SOURCE, np.full(total, SOURCES[0], dtype=object))
+        codes = {name: code for code, name in enumerate(SOURCES)}
+        ids = {index: i for i, index in enumerate(self.tasks)}
+        unknown = set(np.unique(columns["task_index"]).tolist()) - ids.keys()
+        if unknown:
+            raise DatasetError(
+                f"{self.root / fmt.TASKS} lacks task_index {sorted(unknown)}; restore the file"
+            )
+        return Store(
+            spec=spec,
+            state=self._vector(columns, (fmt.STATE, fmt.ENV_STATE), spec.state.names, total),
+            action=self._vector(columns, (fmt.ACTION,), spec.action.names, total),
+            reward=columns.get(fmt.REWARD, np.zeros(total)).astype(np.float32),
+            episode_start=stop - lengths,
+            episode_stop=stop,
+            terminated=(done & ~truncated)[last].astype(bool),
+            success=columns.get(fmt.SUCCESS, no)[last].astype(bool),
+            seed=np.array([self._seeds.get(row.index, -1) for row in rows], dtype=np.int64),
+            text_id=np.array([ids[i] for i in columns["task_index"].tolist()], dtype=np.int64),
+            texts=tuple(self.tasks.values()),
+            source=np.array([codes.get(name, 0) for name in source], dtype=np.uint8),
+            images={name: self._frames(name, image, rows, episodes) for name, image in spec.images.items()},
+            columns={key: values for key, values in columns.items() if key not in used},
+        )
+
+    def episode(self, index: int) -> Episode:
+        """Episode `index` with everything that was recorded."""
+        return self.load("all", [index]).episode(0)
+
+    def _chosen(self, episodes: Sequence[int] | None) -> list[EpisodeRow]:
+        wanted = list(self.episodes) if episodes is None else list(episodes)
+        for index in wanted:
+            if index in self.quarantined:
+                raise DatasetError(
+                    f"episode {index} of {self.root} is quarantined: {self.quarantined[index][0]}"
+                )
+            if index not in self.episodes:
+                raise DatasetError(f"{self.root} has no episode {index}; it has {files.span(self.episodes)}")
+        if not wanted:
+            raise DatasetError(
+                f"{self.root} holds no readable episode; record some, or choose another dataset"
+            )
+        return [self.episodes[index] for index in wanted]
+
+    def _read(self, rows: Sequence[EpisodeRow]) -> dict[str, np.ndarray]:
+        """Every column of these episodes, in this order."""
+        keys = [key for key, feature in self.features.items() if _is_column(key, feature)]
+        parts: dict[str, list[np.ndarray]] = {key: [np.empty(0)] * len(rows) for key in keys}
+        for path in dict.fromkeys(row.data for row in rows):
+            table = files.read_data(path, self.features, keys, max_rows=self.info["total_frames"])
+            mine = {number: row for number, row in enumerate(rows) if row.data == path}
+            where = files.locate(table, [(row.index, row.length) for row in mine.values()], path)
+            for number, at in zip(mine, where, strict=True):
+                for key in keys:
+                    parts[key][number] = table[key][at]
+        return {key: np.concatenate(part) for key, part in parts.items()}
+
+    def _vector(
+        self, columns: Mapping[str, np.ndarray], keys: tuple[str, ...], names: tuple[str, ...], total: int
+    ) -> np.ndarray:
+        present = [key for key in keys if key in columns]
+        have = [name for key in present for name in fmt.feature_names(key, self.features[key])]
+        missing = [name for name in names if name not in have]
+        if missing:
+            raise DatasetError(
+                f"{self.root}: {fmt.OWN} names {missing}, which {fmt.INFO} does not have; restore either file"
+            )
+        values = [columns[key].reshape(total, -1) for key in present] or [np.empty((total, 0))]
+        at = [have.index(name) for name in names]
+        return np.ascontiguousarray(np.concatenate(values, axis=1)[:, at], dtype=np.float32)
+
+    def _frames(
+        self, camera: str, image: Image, rows: Sequence[EpisodeRow], episodes: Sequence[int] | None
+    ) -> np.ndarray:
+        """A map of the cache for the whole dataset; decoded into memory for some of its episodes."""
+        shape = (sum(row.length for row in rows), *image.shape)
+        fill = partial(self._fill, camera, image, rows)
+        if episodes is None:
+            paths = sorted({row.clips[camera].path if row.clips else row.data for row in rows})
+            stamp = [(str(f), (s := _stat(f)).st_size, s.st_mtime_ns) for f in paths]
+            spans = [(row.index, row.length, row.clips and row.clips[camera].start) for row in rows]
+            mark = hashlib.sha256(json.dumps([stamp, spans]).encode()).hexdigest()[:16]
+            path = self._cache / f"{camera}-{mark}.npy"
+            fresh = not path.exists()
+            frames = video.frame_cache(path, shape, fill)
+            if fresh:
+                for stale in set(self._cache.glob(f"{camera}-*.npy")) - {path}:
+                    stale.unlink(missing_ok=True)
+            return frames
+        frames = np.empty(shape, dtype=np.uint8)
+        fill(frames)
+        return frames
+
+    def _fill(self, camera: str, image: Image, rows: Sequence[EpisodeRow], out: np.ndarray) -> None:
+        key = self._cameras[camera]
+        if self.features[key]["dtype"] == "video":
+            video.read_clips([row.clips[camera] for row in rows], out, fps=self.fps, image=image)
+            return
+        start = 0
+        for row in rows:
+            keys = [key, "episode_index", "frame_index"]
+            table = files.read_data(row.data, self.features, keys, max_rows=self.info["total_frames"])
+            (at,) = files.locate(table, [(row.index, row.length)], row.data)
+            for frame, data in enumerate(table[key][at]):
+                out[start + frame] = files.decode_still(data, image, where=f"{row.data}, episode {row.index}")
+            start += row.length
+
+    def _episode_row(self, row: Mapping[str, Any]) -> EpisodeRow:
+        try:
+            at = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
+            clips = {}
+            for name, key in self._cameras.items():
+                if self.features[key]["dtype"] == "video":
+                    clips[name] = video.Clip(
+                        path=fmt.resolve(
+                            self.root,
+                            self.info["video_path"],
+                            video_key=key,
+                            chunk_index=int(row[f"videos/{key}/chunk_index"]),
+                            file_index=int(row[f"videos/{key}/file_index"]),
+                        ),
+                        start=round(float(row[f"videos/{key}/from_timestamp"]) * self.fps),
+                        length=int(row["length"]),
+                    )
+            data = fmt.resolve(self.root, self.info["data_path"], **at)
+            return EpisodeRow(
+                index=int(row["episode_index"]), length=int(row["length"]), data=data, clips=clips
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise DatasetError(
+                f"meta/episodes of {self.root}, episode {row.get('episode_index')}: {error!r}; {files.CHECK}"
+            ) from error
+
+
+def _is_column(key: str, feature: Mapping[str, Any]) -> bool:
+    return feature["dtype"] not in ("video", "image", "string") or key == fmt.SOURCE
+
+
+def _stat(path: Path) -> Any:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise DatasetError(f"{path} is missing; restore the file, or {files.CHECK}") from error

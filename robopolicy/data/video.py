@@ -1,0 +1,259 @@
+"""Camera frames in mp4 files: encode, cut, join, decode, and a cache of raw frames for training.
+
+Encoding follows LeRobotDataset v3: AV1 (H.264 where the build lacks it), yuv420p, a key frame every second
+frame, so that any frame is cheap to reach. Frames are found by their time stamp, never by counting packets.
+Cutting and joining copy packets, so a merge loses no quality.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from robopolicy.core.errors import DatasetError
+from robopolicy.core.spec import Image
+
+MAX_SIDE = 4096  # pixels; a file that asks for more is refused before anything is decoded
+_CODECS = {
+    "libsvtav1": {"g": "2", "crf": "30", "preset": "12"},
+    "libx264": {"g": "2", "crf": "23", "bf": "0", "preset": "fast"},
+}
+_NAMES = {"libsvtav1": "av1", "libx264": "h264", "libdav1d": "av1"}
+
+
+def default_codec() -> str:
+    """The encoder that new videos are made with: AV1 where PyAV has it, else H.264."""
+    return next((codec for codec in _CODECS if codec in av.codecs_available), "libx264")
+
+
+def encode(path: Path, frames: np.ndarray, *, fps: int, codec: str | None = None) -> None:
+    """Write `frames [L C h w]` uint8 RGB to `path`.
+
+    Raises:
+        DatasetError: the encoder refuses the size, or the disk is full.
+    """
+    codec = codec or default_codec()
+    if codec not in _CODECS:
+        raise DatasetError(f"video codec '{codec}' is not one of {sorted(_CODECS)}")
+    with _reported(path), av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=fps, options=_CODECS[codec])
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = frames.shape[2:]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames.transpose(0, 2, 3, 1):
+            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+
+
+def probe(path: Path) -> dict[str, object]:
+    """What LeRobot keeps of a video in `info.json`."""
+    with _reported(path), av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        name = stream.codec_context.name
+        return {
+            "video.height": stream.height,
+            "video.width": stream.width,
+            "video.codec": _NAMES.get(name, name),
+            "video.pix_fmt": str(stream.pix_fmt),
+            "video.is_depth_map": False,
+            "video.fps": int(stream.average_rate or 0),
+            "video.channels": 3,
+            "has_audio": bool(container.streams.audio),
+        }
+
+
+def decode(path: Path, *, fps: float, image: Image) -> Iterator[tuple[int, np.ndarray]]:
+    """All frames of a file in order, as (frame number on the clock of `fps`, `[C h w]` uint8).
+
+    Raises:
+        DatasetError: the file cannot be decoded, or its frames do not have the size that the dataset says.
+    """
+    with _reported(path), av.open(str(path)) as container:
+        if not container.streams.video:
+            raise DatasetError(f"{path} holds no video; restore the file")
+        stream = container.streams.video[0]
+        if (stream.height, stream.width) != (image.height, image.width) or max(
+            stream.height, stream.width
+        ) > MAX_SIDE:
+            raise DatasetError(
+                f"{path} has frames of {stream.height} x {stream.width}, the dataset says {image.height} x "
+                f"{image.width} (at most {MAX_SIDE}); restore the file or mend meta/info.json"
+            )
+        for frame in container.decode(stream):
+            if (frame.height, frame.width) != (image.height, image.width):
+                raise DatasetError(f"{path} changes its frame size on the way; restore the file")
+            yield _number(frame.pts, stream, fps), frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
+
+
+def count_frames(path: Path) -> int:
+    """How many frames a file holds, from its packets, without decoding them."""
+    with _reported(path), av.open(str(path)) as container:
+        return sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
+
+
+def cut(source: Path, path: Path, *, fps: float, start: int, length: int) -> bool:
+    """Copy frames `start .. start + length - 1` of `source` to `path` without encoding them again.
+
+    Returns False, with nothing written, where `start` is not a key frame or a frame is missing.
+    """
+    with _reported(source), av.open(str(source)) as container:
+        stream = container.streams.video[0]
+        numbered = [
+            (_number(packet.pts, stream, fps), packet)
+            for packet in container.demux(stream)
+            if packet.pts is not None
+        ]
+        packets = [packet for number, packet in numbered if start <= number < start + length]
+        in_order = all(packet.pts == packet.dts for packet in packets)
+        if len(packets) != length or not packets[0].is_keyframe or not in_order:
+            return False
+        with av.open(str(path), "w", format="mp4") as out:
+            _copy(out, out.add_stream_from_template(stream, opaque=True), packets, at=0, stream=stream, fps=fps)
+    return True
+
+
+def join(sources: Sequence[tuple[Path, int]], path: Path, *, fps: int) -> None:
+    """Join files, given with their numbers of frames, into one without encoding them again."""
+    out: OutputContainer | None = None
+    target: VideoStream | None = None
+    at = 0
+    try:
+        for source, length in sources:
+            with _reported(source), av.open(str(source)) as container:
+                stream = container.streams.video[0]
+                if out is None or target is None:
+                    out = av.open(str(path), "w", format="mp4")
+                    target = out.add_stream_from_template(stream, opaque=True)
+                packets = (packet for packet in container.demux(stream) if packet.pts is not None)
+                copied = _copy(out, target, packets, at=at, stream=stream, fps=fps)
+                if copied != length:
+                    raise DatasetError(f"{source} has {copied} frames, its episode has {length} steps")
+                at += length
+    finally:
+        if out is not None:
+            with _reported(path):
+                out.close()
+
+
+def _copy(
+    out: OutputContainer,
+    target: VideoStream,
+    packets: Iterable[av.Packet],
+    *,
+    at: int,
+    stream: VideoStream,
+    fps: float,
+) -> int:
+    """Write packets so that the first one becomes frame `at`; returns how many there were."""
+    first, count = None, 0
+    ticks = Fraction(1) / (Fraction(fps).limit_denominator(1001) * _base(stream))
+    for packet in packets:
+        assert packet.pts is not None
+        first = packet.pts if first is None else first
+        packet.pts = packet.pts - first + round(at * ticks)
+        packet.dts = packet.pts
+        packet.stream = target
+        out.mux(packet)
+        count += 1
+    return count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Where the frames of one episode are: `length` frames of `path` from frame number `start`."""
+
+    path: Path
+    start: int
+    length: int
+
+
+def read_clips(clips: Sequence[Clip], out: np.ndarray, *, fps: float, image: Image) -> None:
+    """Decode clips one after the other into `out [F C h w]`; each file is decoded once.
+
+    Raises:
+        DatasetError: names the file and the number of the first missing frame.
+    """
+    row = np.concatenate([[0], np.cumsum([clip.length for clip in clips])])
+    for path in dict.fromkeys(clip.path for clip in clips):
+        mine = [i for i, clip in enumerate(clips) if clip.path == path]
+        end = max(clips[i].start + clips[i].length for i in mine)
+        target = np.full(end, -1, dtype=np.int64)
+        for i in mine:
+            target[clips[i].start : clips[i].start + clips[i].length] = np.arange(row[i], row[i + 1])
+        for number, frame in decode(path, fps=fps, image=image):
+            if number >= end:
+                break
+            if number >= 0 and target[number] >= 0:
+                out[target[number]] = frame
+                target[number] = -1
+        left = np.flatnonzero(target >= 0)
+        if len(left):
+            raise DatasetError(
+                f"{path} lacks frame {left[0]} ({len(left)} frames are missing of {end}); restore the file, "
+                "or run `robopolicy data check` to quarantine the episode"
+            )
+
+
+def frame_cache(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> np.ndarray:
+    """Raw frames as a read-only memory map `[F C h w]` uint8, made by `fill` once.
+
+    The file appears under its name only when it is complete. The name should hold a fingerprint of its
+    source, so that a changed video gets a new cache.
+
+    Raises:
+        DatasetError: the disk is full, or the file there is damaged.
+    """
+    if not path.exists():
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with _reported(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                frames = _allocate(aside, shape)
+            fill(frames)
+            frames.flush()
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+    try:
+        cached = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise DatasetError(f"the frame cache {path} is damaged ({error}); delete the file") from error
+    if cached.shape != shape or cached.dtype != np.uint8:
+        raise DatasetError(f"the frame cache {path} holds {cached.shape}, not {shape}; delete the file")
+    return cached
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A writable map whose disk blocks exist: a full disk is an error here, not a signal while writing."""
+    frames = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return frames
+
+
+def _number(pts: int | None, stream: VideoStream, fps: float) -> int:
+    return -1 if pts is None else round(float(pts * _base(stream)) * fps)
+
+
+def _base(stream: VideoStream) -> Fraction:
+    return Fraction(stream.time_base or Fraction(1, 1))
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn what FFmpeg and the disk say into an error that names the file."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        raise DatasetError(f"video {path}: {error}; restore the file, or free space and try again") from error
