@@ -20,11 +20,12 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.plain import check_plain
 
+T = TypeVar("T")
 GROUP = "robopolicy.components"
 
 # What a learner may be made of. Packages that open files (data, control, serve) stay out: a checkpoint from a
@@ -48,6 +49,17 @@ def build(node: Mapping[str, Any], **runtime: Any) -> Any:
         raise ConfigError(f"this node names nothing to build: it needs `_target_`; it has {sorted(node)}")
     call = _plan(dict(node), allowed, frozenset(runtime), "config")
     return _make(call, runtime)
+
+
+def fill(settings: Callable[..., T], values: Mapping[str, Any]) -> T:
+    """A dataclass of settings from a plain mapping, with the checks of a constructor call.
+
+    Raises:
+        ConfigError: an unknown or missing key, or a value of the wrong type.
+    """
+    check_plain(dict(values))
+    _, arguments = _checked(settings, dict(values), frozenset(), partial=False)
+    return settings(**arguments)
 
 
 class _Call:
@@ -203,7 +215,7 @@ def _typed(value: Any, hint: Any, what: str) -> Any:
     """`value` checked against a simple annotation; YAML's lists become the tuples that constructors take."""
     if isinstance(value, _Call):
         return value
-    if isinstance(value, list) and (of := _tuple_of(hint)) is not None:
+    if isinstance(value, list | tuple) and (of := _tuple_of(hint)) is not None:
         return tuple(_typed(item, of, f"{what}[{i}]") for i, item in enumerate(value))
     if not _allows(value, hint):
         wanted = hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
@@ -212,23 +224,22 @@ def _typed(value: Any, hint: Any, what: str) -> Any:
 
 
 def _allows(value: Any, hint: Any) -> bool:
-    """Whether a plain value fits; annotations that are not simple fit everything."""
+    """Whether a plain value fits; what cannot be known of an annotation fits."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_allows(value, option) for option in typing.get_args(hint))
     if origin is typing.Literal:
         return value in typing.get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str):
-        return isinstance(value, hint)
-    if hint is type(None):
-        return value is None
-    if origin in (tuple, list, dict) or hint in (tuple, list, dict):
-        return isinstance(value, dict if (origin or hint) is dict else list)
-    return True
+    kind = origin or hint
+    if not inspect.isclass(kind) or kind in (Any, object) or getattr(kind, "_is_protocol", False):
+        return True
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float)
+    if issubclass(list, kind) or kind is tuple:  # list, Sequence, Iterable ...
+        return isinstance(value, list | tuple)
+    return isinstance(value, kind)
 
 
 def _tuple_of(hint: Any) -> Any:

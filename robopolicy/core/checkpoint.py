@@ -73,6 +73,7 @@ def save(
     learner: Learner,
     config: Mapping[str, Any],
     spec: Spec,
+    run: Mapping[str, Any] | None = None,
     train_state: TrainState | None = None,
 ) -> Path:
     """Write a complete checkpoint, or none.
@@ -82,6 +83,7 @@ def save(
         learner: gives the weights.
         config: resolved node that builds this learner.
         spec: what the learner was built with.
+        run: settings of the run that made it (`task`, `data` ...), plain; kept in the provenance.
         train_state: for checkpoints that a run will be resumed from.
 
     Raises:
@@ -96,7 +98,7 @@ def save(
         "config.yaml": yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False).encode(),
         "spec.json": spec.to_json().encode(),
         "model.safetensors": _pack(learner.state_dict()),
-        "provenance.json": _json(provenance()),
+        "provenance.json": _json({**provenance(), "run": dict(run or {})}),
     }
     if train_state is not None:
         contents["train.safetensors"] = _pack(train_state.tensors)
@@ -153,13 +155,20 @@ class Checkpoint:
         path: the folder, resolved.
         config: the node that builds the learner.
         spec: what it was built with.
-        provenance: versions, commit, command, time.
+        provenance: versions, commit, command, time, and the `run`'s settings.
     """
 
     path: Path
     config: Mapping[str, Any]
     spec: Spec
     provenance: Mapping[str, Any]
+
+    @property
+    def task(self) -> str | None:
+        """The task it was trained for, where that is known."""
+        run = self.provenance.get("run")
+        task = run.get("task") if isinstance(run, dict) else None
+        return task if isinstance(task, str) else None
 
     @staticmethod
     def open(path: Path) -> Checkpoint:
@@ -236,6 +245,11 @@ class Checkpoints:
             raise ValueError(f"keep is {keep}; at least one checkpoint must stay")
         self.root, self.keep = Path(root), keep
 
+    @property
+    def last(self) -> Path:
+        """The link to the newest."""
+        return self.root / "last"
+
     def save(self, step: int, **what: Any) -> Path:
         """`save` under the name of this step, point `last` at it, and delete what is older than `keep`."""
         folder = save(self.root / f"step_{step:08d}", **what)
@@ -243,7 +257,7 @@ class Checkpoints:
         try:
             link.unlink(missing_ok=True)
             os.symlink(folder.name, link)
-            os.replace(link, self.root / "last")
+            os.replace(link, self.last)
             _sync(self.root)
             for old in self._folders()[self.keep :]:
                 trash = self.root / f".{old.name}.old-{os.getpid()}"
@@ -283,10 +297,10 @@ class Checkpoints:
             if newest is not None and folder.name == newest.path.name:
                 break
             os.rename(folder, _free(folder.with_name(f"damaged_{folder.name}")))
-        if newest is not None and (self.root / "last").resolve() != newest.path:
+        if newest is not None and (self.last).resolve() != newest.path:
             link = self.root / f".last.tmp-{os.getpid()}"
             os.symlink(newest.path.name, link)
-            os.replace(link, self.root / "last")
+            os.replace(link, self.last)
         return newest
 
     def _folders(self) -> list[Path]:

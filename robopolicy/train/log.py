@@ -1,0 +1,156 @@
+"""What a run tells: `log.jsonl` always, TensorBoard beside it, and a progress bar with the time left.
+
+Metrics arrive as tensors on the learner's device and are summed there; they are read once per logged
+interval, in one transfer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from robopolicy.core.errors import UserError
+
+LINE_EVERY_S = 30.0  # between plain lines, where there is no terminal to draw a bar on
+SHOW_EVERY_S = 0.2  # between two moves of the bar
+
+Report = Callable[[int, int], None]  # steps made, steps in all
+
+
+class Means:
+    """Running means of metrics, kept on their device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, metrics: Mapping[str, torch.Tensor]) -> None:
+        """Take in one step's metrics; a name may be missing from some steps."""
+        for name, value in metrics.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call; waits for the device once."""
+        if not self._sums:
+            return {}
+        sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
+        means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+class RunLog:
+    """Writes a run's curves; a context manager.
+
+    Args:
+        out: the run's folder.
+        step: of the checkpoint the run goes on from; what an earlier attempt logged beyond it is dropped.
+        total: steps of the whole run.
+        report: told how far the run is; None draws a bar or, without a terminal, prints a line now and then.
+
+    Raises:
+        UserError: the disk refused.
+    """
+
+    def __init__(self, *, out: Path, step: int, total: int, report: Report | None) -> None:
+        self._path, self._total, self._report, self._first = out / "log.jsonl", total, report, step
+        self._started = self._line_at = self._shown_at = time.monotonic()
+        console = Console(stderr=True)
+        self._lines = report is None and not console.is_terminal
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=report is not None or not console.is_terminal,
+            speed_estimate_period=60,
+        )
+        self._task = self._bar.add_task("", total=total, completed=step)
+        try:
+            _drop_after(self._path, step)
+            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+        except OSError as error:
+            raise _disk(error, out) from error
+
+    def __enter__(self) -> RunLog:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._board.close()
+
+    def advance(self, step: int) -> None:
+        """Show how far the run is, at most a few times a second."""
+        now = time.monotonic()
+        if now - self._shown_at < SHOW_EVERY_S and step < self._total:
+            return
+        self._shown_at = now
+        if self._report is not None:
+            self._report(step, self._total)
+        else:
+            self._bar.update(self._task, completed=step)
+
+    def write(self, step: int, metrics: Mapping[str, float], **more: Any) -> None:
+        """One line of JSON and one point on each curve; a number that is not finite is written as null."""
+        numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        try:
+            with open(self._path, "a") as file:
+                file.write(json.dumps({"step": step, "time": time.time(), **more, **numbers}) + "\n")
+            for name, value in metrics.items():
+                self._board.add_scalar(name, value, step)
+        except OSError as error:
+            raise _disk(error, self._path) from error
+        losses = [f"{name[5:]} {value:.4g}" for name, value in metrics.items() if name.startswith("loss/")]
+        if losses:
+            self._say(step, f"loss {', '.join(losses)}")
+
+    def _say(self, step: int, losses: str) -> None:
+        self._bar.update(self._task, description=losses)
+        now = time.monotonic()
+        if self._lines and now - self._line_at >= LINE_EVERY_S:
+            self._line_at = now
+            left = (now - self._started) / (step - self._first) * (self._total - step)
+            print(f"step {step}/{self._total}  {losses}  {left / 60:.1f} min left", file=sys.stderr)
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `log.jsonl`, oldest first; a line cut short by a kill is left out."""
+    lines = []
+    path = out / "log.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def _drop_after(path: Path, step: int) -> None:
+    lines = [line for line in read_log(path.parent) if line["step"] <= step]
+    if path.exists():
+        aside = path.with_name(".log.jsonl.tmp")
+        aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        aside.replace(path)
+
+
+def _disk(error: OSError, path: Path) -> UserError:
+    return UserError(
+        f"could not write {path}: {error.strerror or error}; free some space. Checkpoints are intact"
+    )

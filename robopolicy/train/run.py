@@ -1,0 +1,272 @@
+"""A training run: data, learner, trainer, checkpoints, curves; started, stopped and gone on with.
+
+`train(config, out)` is all of it. The run is a list of phases, each so many updates on one dataset. Its
+folder holds `checkpoints/` (see `core.checkpoint`), `log.jsonl` and `tensorboard/`; called again on the same
+folder it goes on from the newest complete checkpoint, on a CPU to the same bits as if it had never stopped.
+SIGTERM and SIGINT write a checkpoint first; a second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from robopolicy.core.build import build, fill
+from robopolicy.core.checkpoint import Checkpoint, Checkpoints, TrainState
+from robopolicy.core.errors import CheckpointError, ConfigError, SpecMismatchError, UserError
+from robopolicy.core.learner import Learner
+from robopolicy.core.normalize import Normalizer
+from robopolicy.core.threads import use_threads
+from robopolicy.data.lerobot import open_dataset
+from robopolicy.data.sampler import Sampler
+from robopolicy.data.store import Store
+from robopolicy.train.log import Means, Report, RunLog
+from robopolicy.train.settings import Phase, RunSettings
+from robopolicy.train.trainer import DivergedError, Trainer, to_tensors, validate
+
+VALIDATION_BATCHES = 8
+
+
+def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None = None) -> Path:
+    """Train a learner, or go on with a run that was stopped.
+
+    Args:
+        config: plain; the keys are those of `RunSettings`.
+        out: the run's folder.
+        report: told how far the run is; None draws a progress bar.
+
+    Returns:
+        The last checkpoint's folder, `out/checkpoints/last`.
+
+    Raises:
+        UserError: a mistake in the config or the data, a full disk, a run that diverged.
+        SystemExit: 128 + the signal's number, after a checkpoint.
+    """
+    settings = fill(RunSettings, config)
+    use_threads()
+    out = Path(out)
+    with _locked(out), _listening() as stop:
+        run = _Run(settings, out)
+        run.go(stop, report)
+    if stop.signal is not None:
+        step = f"{run.trainer.count} of {run.total}"
+        print(f"stopped at step {step}; the same command goes on from there", file=sys.stderr)
+        raise SystemExit(128 + stop.signal)
+    return run.checkpoints.last
+
+
+class _Run:
+    """A run's parts, as its newest checkpoint left them."""
+
+    def __init__(self, settings: RunSettings, out: Path) -> None:
+        self.settings, self.out = settings, out
+        self.timeline = settings.timeline
+        self.total = self.timeline[-1][0]
+        self.checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
+        self.sizes: dict[str, list[int]] = {}  # episodes and steps of each dataset that was used
+        found = self.checkpoints.recover()
+        state = TrainState(values={"step": 0, "data": {}})
+        if found is not None:
+            _refuse_other_settings(settings, found, out)
+            state = found.train_state()
+        self.saved = int(state.values["step"])
+        self.phase = self._phase(self.saved)
+        self.data, self.held_out = self._load()
+        if found is not None and (was := state.values["data"].get(self._source)) not in (None, self._size):
+            raise CheckpointError(
+                f"{out} was trained on {self._source} when it had {was} episodes and steps; now it has "
+                f"{self._size}. Use another output folder, or the data as they were"
+            )
+        self.spec = self.data.spec
+        self.learner = self._build()
+        if found is None:
+            stats = self.data.stats()
+            for module in self.learner.modules():
+                if isinstance(module, Normalizer):
+                    module.fit(stats)
+        else:
+            found.restore(self.learner)
+        self.learner.to(settings.device)
+        self.trainer = Trainer(
+            learner=self.learner,
+            optim=settings.optimizers(list(self.learner.groups())),
+            total=self.total,
+            seed=settings.seed,
+            microbatches=settings.microbatches,
+            precision=settings.precision,
+            compile=settings.compile,
+        )
+        if found is not None:
+            self.trainer.load_state(state.tensors, count=self.saved)
+        self.sampler = self._sampler(self.data, settings.seed)
+
+    def go(self, stop: _Stop, report: Report | None) -> None:
+        """Train to the end, or until a signal; either way the last thing done is a checkpoint."""
+        trainer, settings, means = self.trainer, self.settings, Means()
+        log = RunLog(out=self.out, step=trainer.count, total=self.total, report=report)
+        with log:
+            clock, since = time.monotonic(), trainer.count
+            while trainer.count < self.total and stop.signal is None:
+                self._enter(self._phase(trainer.count))
+                batch = to_tensors(self.sampler.batch(trainer.count), trainer.device)
+                try:
+                    means.add(trainer.step(batch))
+                    step, ends = trainer.count, trainer.count == self.total
+                    if step % settings.log_every == 0 or ends:
+                        said = {"skipped": float(trainer.check()), **trainer.rates(), **means.take()}
+                        now = time.monotonic()
+                        said["steps_per_s"] = (step - since) / (now - clock)
+                        clock, since = now, step
+                        log.write(step, said, phase=self.phase.name)
+                except DivergedError as error:
+                    raise DivergedError(f"{error}. {self._last_good()}") from error
+                if self.held_out is not None and (step % settings.validate_every == 0 or ends):
+                    log.write(step, self._validate(self.held_out), phase=self.phase.name)
+                if step % settings.checkpoint_every == 0:
+                    self._save()
+                log.advance(step)
+            self._save()
+
+    def _phase(self, step: int) -> Phase:
+        return next((phase for end, phase in self.timeline if step < end), self.timeline[-1][1])
+
+    def _enter(self, phase: Phase) -> None:
+        """Go on with the data of `phase`, if they are others."""
+        before, self.phase = self._source, phase
+        if self._source == before:
+            return
+        self.data, self.held_out = self._load()
+        if self.data.spec != self.spec:
+            self.spec.require(self.data.spec, wanted_by=before, offered_by=self._source)
+            raise SpecMismatchError(f"{self._source} shows more than {before}; the specs must be equal")
+        self.sampler = self._sampler(self.data, self.settings.seed)
+
+    @property
+    def _source(self) -> str:
+        return self.phase.data or self.settings.data
+
+    @property
+    def _size(self) -> list[int]:
+        return self.sizes[self._source]
+
+    def _load(self) -> tuple[Store, Store | None]:
+        """The phase's episodes: to learn from, and held out."""
+        dataset = open_dataset(self._source)
+        count, share = dataset.num_episodes, self.settings.validation
+        self.sizes[self._source] = [count, dataset.num_frames]
+        order = np.random.default_rng([self.settings.seed, count]).permutation(count).tolist()
+        held = min(max(1, round(share * count)), count - 1) if share > 0 else 0
+
+        def load(episodes: list[int]) -> Store:
+            return dataset.load(observe=self.settings.observe, episodes=sorted(episodes))
+
+        return load(order[held:]), load(order[:held]) if held > 0 else None
+
+    def _build(self) -> Learner:
+        torch.manual_seed(self.settings.seed)
+        learner = build(self.settings.policy, spec=self.spec)
+        if not isinstance(learner, Learner):
+            raise ConfigError(
+                f"policy builds a {type(learner).__name__}, which does not learn; name a learner"
+            )
+        return learner
+
+    def _sampler(self, data: Store, seed: int) -> Sampler:
+        return Sampler(
+            store=data, windows=self.learner.windows, batch_size=self.settings.batch_size, seed=seed
+        )
+
+    def _validate(self, data: Store) -> dict[str, float]:
+        sampler = self._sampler(data, self.settings.seed + 1)
+        batches = (to_tensors(sampler.batch(i), self.trainer.device) for i in range(VALIDATION_BATCHES))
+        losses = validate(self.learner, batches, seed=self.settings.seed + 1)
+        return {f"validation/{name}": value for name, value in losses.items()}
+
+    def _save(self) -> None:
+        step = self.trainer.count
+        if step == self.saved:
+            return
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.learner.parameters()):
+            raise DivergedError(f"a weight is not finite at step {step}; lower optim.lr. {self._last_good()}")
+        self.checkpoints.save(
+            step,
+            learner=self.learner,
+            config=self.settings.policy,
+            spec=self.spec,
+            run=self.settings.binding,
+            train_state=TrainState(tensors=self.trainer.state(), values={"step": step, "data": self.sizes}),
+        )
+        self.saved = step
+
+    def _last_good(self) -> str:
+        return (
+            f"The last good checkpoint is {self.checkpoints.last}" if self.saved else "No checkpoint was made"
+        )
+
+
+class _Stop:
+    """The signal that asked the run to end, if one did."""
+
+    signal: int | None = None
+
+
+@contextmanager
+def _listening() -> Iterator[_Stop]:
+    """Note the first SIGTERM or SIGINT; the second has its usual effect."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
+        yield stop
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(number: int, _: FrameType | None) -> None:
+        stop.signal = number
+        for each in kept:
+            signal.signal(each, signal.SIG_DFL)
+
+    for number in kept:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep a second run out of the folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = open(out / ".lock", "w")  # noqa: SIM115  (held as long as the run)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}; choose another output folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another run is training in {out}; choose another output folder") from error
+        yield
+
+
+def _refuse_other_settings(settings: RunSettings, found: Checkpoint, out: Path) -> None:
+    """A run that goes on must be told what it was told before."""
+    before, now = found.provenance.get("run") or {}, json.loads(json.dumps(settings.binding))
+    for key in now.keys() | before.keys():
+        if before.get(key) != now.get(key):
+            raise ConfigError(
+                f"{out} holds a run with another '{key}': {before.get(key)!r} there, {now.get(key)!r} here; "
+                f"choose another output folder, or ask for the same"
+            )

@@ -1,0 +1,116 @@
+"""Everything a run is told, as frozen dataclasses: the schema of `configs/train.yaml`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from robopolicy.core.build import fill
+from robopolicy.core.errors import ConfigError
+from robopolicy.train.optim import AdamW
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of a run.
+
+    Args:
+        name: shown in the log.
+        updates: how many; None means the run's `steps`.
+        data: dataset; None means the run's `data`.
+    """
+
+    name: str
+    updates: int | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything a run is told. Unknown keys are refused.
+
+    Args:
+        policy: node that builds the learner.
+        data: dataset folder.
+        task: `suite/task` that the data are of; kept for evaluation, training itself does not need it.
+        observe: what of the data the learner sees: `state`, `pixels` or `all`.
+        steps: updates of a phase that does not say its own number.
+        phases: run one after the other.
+        batch_size: rows of one update.
+        microbatches: equal parts in which a batch is computed, to save memory.
+        seed: of everything random.
+        optim: `AdamW`'s settings for every group, and `groups: {name: {...}}` for some.
+        precision, compile: see `Trainer`.
+        device: `cpu` or `cuda`.
+        validation: share of the episodes held out for the validation loss.
+        log_every, validate_every, checkpoint_every: in steps.
+        keep: checkpoints that stay.
+        output: folder of the run, where the command line says it.
+    """
+
+    policy: Mapping[str, Any]
+    data: str
+    task: str | None = None
+    observe: str = "state"
+    steps: int = 20_000
+    phases: Sequence[Mapping[str, Any]] = ({"name": "offline"},)
+    batch_size: int = 256
+    microbatches: int = 1
+    seed: int = 0
+    optim: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "fp32"
+    compile: bool = False
+    device: str = "cpu"
+    validation: float = 0.05
+    log_every: int = 100
+    validate_every: int = 1_000
+    checkpoint_every: int = 2_000
+    keep: int = 2
+    output: str | None = None
+
+    def __post_init__(self) -> None:
+        counts = (
+            "steps",
+            "batch_size",
+            "microbatches",
+            "log_every",
+            "validate_every",
+            "checkpoint_every",
+            "keep",
+        )
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; it must not be negative")
+        if self.batch_size % self.microbatches:
+            raise ConfigError(f"microbatches {self.microbatches} must divide batch_size {self.batch_size}")
+        if not 0 <= self.validation < 1:
+            raise ConfigError(f"validation is {self.validation}; a share within [0, 1) is meant")
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"device is '{self.device}', but torch sees no GPU; use device=cpu")
+
+    @property
+    def timeline(self) -> list[tuple[int, Phase]]:
+        """Each phase with the step at which it ends."""
+        phases = [fill(Phase, phase) for phase in self.phases]
+        ends = itertools.accumulate(self.steps if p.updates is None else p.updates for p in phases)
+        return list(zip(ends, phases, strict=True))
+
+    def optimizers(self, groups: Sequence[str]) -> dict[str, AdamW]:
+        """The settings of every group."""
+        common = {key: value for key, value in self.optim.items() if key != "groups"}
+        special = self.optim.get("groups") or {}
+        if unknown := special.keys() - set(groups):
+            raise ConfigError(f"optim.groups names {sorted(unknown)}; this learner has {sorted(groups)}")
+        return {group: fill(AdamW, {**common, **special.get(group, {})}) for group in groups}
+
+    @property
+    def binding(self) -> dict[str, Any]:
+        """What a resumed run must share with the run that it goes on with, as plain values."""
+        free = ("output", "device", "log_every", "validate_every", "checkpoint_every", "keep")
+        return {key: value for key, value in asdict(self).items() if key not in free}
