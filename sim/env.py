@@ -1,0 +1,80 @@
+"""One adapter from `gymnasium.Env` to the project's `Env` and `Step`, for every suite.
+
+The gymnasium environment offers a dict of observations: `state` and, by camera name, images `[h w C]`; its
+info holds `success`, and `instruction` where the spec says that there is text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from robopolicy.core.errors import UserError
+from robopolicy.core.spec import Spec
+from robopolicy.core.types import Observation, Step
+
+
+class ActionError(UserError, ValueError):
+    """An action has the wrong shape or is not a number."""
+
+
+def command(spec: Spec, action: np.ndarray) -> np.ndarray:
+    """`action [A]` as it can be commanded: float32, clipped to the spec's bounds.
+
+    Raises:
+        ActionError: for a wrong shape, and for NaN or infinity, naming the element.
+    """
+    action = np.asarray(action, dtype=np.float32)
+    if action.shape != (len(spec.action),):
+        raise ActionError(
+            f"action has shape {action.shape}; ({len(spec.action)},) is meant: {list(spec.action.names)}"
+        )
+    if not np.isfinite(action).all():
+        wrong = {spec.action.names[i]: float(action[i]) for i in np.flatnonzero(~np.isfinite(action))}
+        raise ActionError(f"action is not finite: {wrong}; check the policy's output and its normaliser")
+    return spec.action.clip(action)
+
+
+class GymEnv:
+    """Lets a gymnasium environment be used as `robopolicy.core.protocols.Env`.
+
+    Args:
+        env: see the module.
+        spec: what it shows and takes; images and text are read as this says.
+    """
+
+    def __init__(self, env: gymnasium.Env, *, spec: Spec) -> None:
+        self.env, self.spec = env, spec
+
+    def reset(self, seed: int) -> Step:
+        """Begin the episode that this seed fixes."""
+        raw, info = self.env.reset(seed=seed)
+        return Step(obs=self._observation(raw, info), info=info)
+
+    def step(self, action: np.ndarray) -> Step:
+        """Command `action [A]` for one control step; `ActionError` for what cannot be commanded."""
+        applied = command(self.spec, action)
+        raw, reward, terminated, truncated, info = self.env.step(applied)
+        return Step(
+            obs=self._observation(raw, info),
+            reward=float(reward),
+            terminated=terminated,
+            truncated=truncated,
+            proposed=np.array(action, dtype=np.float32),
+            applied=applied,
+            info=info,
+        )
+
+    def close(self) -> None:
+        """Release what is held."""
+        self.env.close()
+
+    def _observation(self, raw: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> Observation:
+        return Observation(
+            state=raw["state"],
+            images={name: np.ascontiguousarray(raw[name].transpose(2, 0, 1)) for name in self.spec.images},
+            text=(info["instruction"],) if self.spec.text else None,
+        )

@@ -1,0 +1,46 @@
+"""Chooses how MuJoCo draws, before MuJoCo is imported, and says what is missing where it cannot.
+
+A machine without a screen draws through EGL or OSMesa. `MUJOCO_GL` is respected where it is set; else the
+first of the two whose library loads is taken, else `disabled`: everything but pictures works. Loading a
+library makes no context: as long as nobody asks for an image, no driver is touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from robopolicy.core.errors import UserError
+
+_LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
+MEND = "apt-get install -y libegl1 libgl1 libgl1-mesa-dri"
+
+
+class RenderingError(UserError):
+    """Pictures were asked for on a machine that cannot draw."""
+
+
+def loads(backend: str) -> bool:
+    """Whether the library of `egl` or `osmesa` is there."""
+    try:
+        ctypes.CDLL(_LIBRARIES[backend])
+    except OSError:
+        return False
+    return True
+
+
+def choose() -> str:
+    """Set `MUJOCO_GL` where it is unset, and return it; off Linux MuJoCo's own choice stands."""
+    if not os.environ.get("MUJOCO_GL") and sys.platform.startswith("linux"):
+        os.environ["MUJOCO_GL"] = next((name for name in _LIBRARIES if loads(name)), "disabled")
+    return os.environ.get("MUJOCO_GL", "")
+
+
+def explain(reason: str) -> RenderingError:
+    """The error to raise where a renderer cannot be made, with the command that mends it."""
+    backend = os.environ.get("MUJOCO_GL", "")
+    return RenderingError(
+        f"cannot draw with MUJOCO_GL='{backend}' ({reason}); run `{MEND}` and unset MUJOCO_GL, "
+        f"or ask for observe='state', which draws nothing"
+    )

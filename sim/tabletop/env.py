@@ -1,0 +1,156 @@
+# pyright: reportAttributeAccessIssue=false  (the mujoco wheel carries no type stubs)
+"""The tabletop suite as a `gymnasium.Env`: one arm, one table, one task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from sim.env import command
+from sim.tabletop import arm, state
+from sim.tabletop.render import Frames
+from sim.tabletop.scene import SUBSTEPS, compose
+from sim.tabletop.state import Scene
+from sim.tabletop.task import Task
+
+
+class TabletopEnv(gymnasium.Env):
+    """An episode of a task, fixed by the seed of its reset.
+
+    Args:
+        task: what is to be done.
+        observe: `state` (everything there is to know, no GL), `pixels` (proprioception and cameras) or `all`.
+        action_mode: `joint`, absolute joint positions in rad, or `ee`, the tool's pose in the base frame.
+        image_size: height and width of the cameras' frames, pixels.
+
+    Attributes:
+        spec_: the robopolicy Spec (gymnasium keeps `spec` for itself).
+        model, data: MuJoCo's; read them, but change nothing.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": int(state.CONTROL_HZ)}  # noqa: RUF012
+    render_mode = "rgb_array"
+
+    def __init__(
+        self, task: Task, *, observe: str = "state", action_mode: str = "joint", image_size: int = 84
+    ) -> None:
+        self.task = task
+        self._whole = state.make_spec(action_mode=action_mode, image_size=image_size)
+        self.spec_ = self._whole.observe(observe)
+        self._shown = self._whole.state.indices(self.spec_.state.names)
+        self._ee_actions = action_mode == "ee"
+        self.model = compose(task)
+        self.data = mujoco.MjData(self.model)
+        self._frames = Frames(self.model, self.data)
+        self._objects = [self.model.body(prop.name).id for prop in task.props if prop.role == "object"]
+        self._goals = [self.model.body(prop.name).id for prop in task.props if prop.role == "goal"]
+        self._fixtures = [
+            (self.model.body(prop.name).id, self.model.joint(prop.name).qposadr[0])
+            for prop in task.props
+            if prop.role == "fixture"
+        ]
+        self._sizes = np.array([prop.size for prop in task.props if prop.role == "object"])
+        self._low, self._high = arm.limits()
+        action, seen = self.spec_.action, self.spec_.state
+        self.action_space = gymnasium.spaces.Box(np.float32(action.low), np.float32(action.high))
+        frame = (image_size, image_size, 3)
+        self.observation_space = gymnasium.spaces.Dict(
+            {"state": gymnasium.spaces.Box(np.float32(seen.low), np.float32(seen.high))}
+            | {name: gymnasium.spaces.Box(0, 255, frame, np.uint8) for name in self.spec_.images}
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Begin an episode; without a seed, the next one of the last seed's stream."""
+        super().reset(seed=seed)
+        rng = self.np_random
+        mujoco.mj_resetData(self.model, self.data)
+        start = _ready(rng)
+        self.data.qpos[:6] = self.data.ctrl[:] = start
+        self.data.ctrl[:5] -= arm.droop(start)
+        for name, pose in self.task.place(rng).items():
+            body = self.model.body(name)
+            joint = body.jntadr[0]
+            if joint >= 0 and self.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+                at = self.model.jnt_qposadr[joint]
+                self.data.qpos[at : at + 7] = [pose.x, pose.y, pose.z, *pose.quat]
+            else:
+                self.model.body_pos[body.id] = [pose.x, pose.y, pose.z]
+                self.model.body_quat[body.id] = pose.quat
+        self._instruction = self.task.instructions[rng.integers(len(self.task.instructions))]
+        self._ticks = self._held = 0
+        return self._observe(self._state()), self._info(False)
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """One control step of 1/30 s; reward 1 once the goal has been met for `task.hold` steps on end.
+
+        Raises:
+            ActionError: for an action that cannot be commanded.
+        """
+        action = command(self.spec_, action)
+        if self._ee_actions:
+            self.data.ctrl[:5] = arm.inverse(action[:5])
+            self.data.ctrl[5] = action[5]
+        else:
+            self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data, nstep=SUBSTEPS)
+        now = self._state()
+        if not np.isfinite(now).all():
+            raise FloatingPointError(f"the simulation of tabletop/{self.task.name} diverged")
+        self._ticks += 1
+        self._held = self._held + 1 if self.task.solved(Scene(now)) else 0
+        success = self._held >= self.task.hold
+        return (
+            self._observe(now),
+            float(success),
+            success,
+            not success and self._ticks >= self.task.time_limit,
+            self._info(success),
+        )
+
+    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A fine picture `[480 640 3]` uint8 of the whole scene, with shadows."""
+        return self._frames.picture()
+
+    def close(self) -> None:
+        """Release the renderers."""
+        self._frames.close()
+
+    def _info(self, success: bool) -> dict[str, Any]:
+        return {"success": success, "instruction": self._instruction}
+
+    def _state(self) -> np.ndarray:
+        """The whole state `[S]`, float64."""
+        model, data = self.model, self.data
+        mujoco.mj_kinematics(model, data)
+        now = np.zeros(state.SIZE)
+        now[:6] = data.qpos[:6]
+        now[6:12] = data.qvel[:6]
+        now[state.EE : state.EE + 5] = arm.forward(now[:5])
+        if self._objects:
+            turn = data.xmat[self._objects]
+            slots = now[state.OBJECT : state.GOAL].reshape(state.OBJECTS, -1)[: len(self._objects)]
+            slots[:, :3] = data.xpos[self._objects]
+            slots[:, 3:6] = turn[:, [0, 3, 8]]
+            slots[:, 6] = self._sizes
+        if self._goals:
+            goals = now[state.GOAL : state.FIXTURE].reshape(state.GOALS, 3)
+            goals[: len(self._goals)] = model.body_pos[self._goals]
+        for body, joint in self._fixtures:
+            now[state.FIXTURE :] = [*model.body_pos[body][:2], *data.xmat[body][[0, 3]], data.qpos[joint]]
+        return now
+
+    def _observe(self, now: np.ndarray) -> dict[str, np.ndarray]:
+        shown = now[self._shown].astype(np.float32)
+        size = next(iter(self.spec_.images.values())).height if self.spec_.images else 0
+        return {"state": shown} | {name: self._frames.frame(name, size) for name in self.spec_.images}
+
+
+def _ready(rng: np.random.Generator) -> np.ndarray:
+    """A random start `[6]`: the hand above the middle of the table, half open."""
+    pose = np.array([0.17, 0.0, 0.14, 1.3, 0.0]) + rng.uniform(-1, 1, 5) * [0.03, 0.05, 0.03, 0.2, 0.4]
+    return np.append(arm.inverse(pose), rng.uniform(0.2, 0.8))

@@ -1,0 +1,125 @@
+"""Parts of plans that several tasks share: to go over, to grasp, to carry, to let go.
+
+Each is a generator of moves that returns the scene as it was when its last move was done, so that plans read
+in the order of the motion: `grip, scene = yield from pick_up(scene, 0, style)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.tabletop import arm
+from sim.tabletop.state import Scene
+from sim.tabletop.task import Move, Style
+
+FLOOR = 0.013  # lowest the tool's point goes: the fingertips are 1 cm below it
+_CLEAR = 0.007  # between the fixed finger and a thing while the hand comes down
+_TURNS = np.arange(4) * np.pi / 2
+
+
+@dataclass(frozen=True)
+class Grip:
+    """How a thing is held.
+
+    Args:
+        turn: direction in the table's plane, from the fixed towards the moving finger, rad in the base frame.
+        offset: of the tool from the thing's centre while held, along `turn`, m.
+        open: gripper angle that lets go, rad.
+        squeeze: gripper angle that holds, rad.
+    """
+
+    turn: float
+    offset: float
+    open: float
+    squeeze: float
+
+    def hand(self, place: np.ndarray, pitch: float, slack: float = 0.0) -> np.ndarray:
+        """The tool's pose `[5]` with the held thing at `place [3]`, the fixed finger `slack` m away from it."""
+        shift = self.offset - slack
+        x, y = place[0] + shift * np.cos(self.turn), place[1] + shift * np.sin(self.turn)
+        return np.array([x, y, max(place[2], FLOOR), pitch, _roll(self.turn, x, y)])
+
+
+def choose_grip(scene: Scene, slot: int, style: Style) -> Grip:
+    """Close across two of the faces of a cube, whichever pair turns the wrist little; `style.side` breaks the
+    tie.
+    """
+    thing = scene.object(slot)
+    x, y = thing.position[:2]
+    rolls = _face_rolls(thing.yaw, x, y)
+    roll = rolls[0] if style.side > 0 else rolls[1]
+    half = float(thing.size) / 2
+    return Grip(
+        turn=float(roll + np.arctan2(y, x)),
+        offset=arm.PARALLEL_GAP / 2 - half,
+        open=float(arm.gap_angle(2 * half + 0.03)),
+        squeeze=float(arm.gap_angle(2 * half - 0.03)),
+    )
+
+
+def pick_up(scene: Scene, slot: int, style: Style) -> Generator[Move, Scene, tuple[Grip, Scene]]:
+    """Grasp the thing in a slot from above and lift it; misses as the style says, and tries again if it
+    recovers.
+    """
+    grip = choose_grip(scene, slot, style)
+    for miss in (*style.miss, 0.0):
+        grip = choose_grip(scene, slot, style)
+        thing = scene.object(slot).position
+        aim = thing + miss * np.array([-np.sin(grip.turn), np.cos(grip.turn), 0.0])
+        over = np.array([aim[0], aim[1], aim[2] + 0.055])
+        yield Move(pose=grip.hand(over, style.tilt, _CLEAR), gripper=grip.open, within=0.012)
+        yield Move(pose=grip.hand(aim, style.tilt, _CLEAR), gripper=grip.open, speed=0.2, within=0.005)
+        yield Move(pose=grip.hand(aim, style.tilt), gripper=grip.squeeze, within=0.01, settle=8)
+        up = np.array([aim[0], aim[1], style.lift])
+        scene = yield Move(pose=grip.hand(up, style.tilt), gripper=grip.squeeze, within=0.015)
+        if not style.recover or held(scene, slot):
+            break
+    return grip, scene
+
+
+def carry(scene: Scene, grip: Grip, goal: np.ndarray, style: Style) -> Generator[Move, Scene, Scene]:
+    """Bring the held thing over `goal [3]` at the height of the style, round the side of the style."""
+    here, there = scene.ee[:2], goal[:2]
+    across = np.array([here[1] - there[1], there[0] - here[0]])
+    bow = style.side * 0.15 * across
+    middle = np.array([*((here + there) / 2 + bow), style.lift])
+    yield Move(pose=grip.hand(middle, style.tilt), gripper=grip.squeeze, within=0.03)
+    over = np.array([*there, style.lift])
+    scene = yield Move(pose=grip.hand(over, style.tilt), gripper=grip.squeeze, within=0.012)
+    return scene
+
+
+def let_go(grip: Grip, place: np.ndarray, style: Style) -> Generator[Move, Scene, Scene]:
+    """Set the held thing down with its centre at `place [3]`, open, and leave upward."""
+    yield Move(pose=grip.hand(place, style.tilt), gripper=grip.squeeze, speed=0.2, within=0.006)
+    yield Move(pose=grip.hand(place, style.tilt, 0.004), gripper=grip.open, within=0.02, settle=5)
+    away = np.array([place[0], place[1], place[2] + 0.06])
+    scene = yield Move(pose=grip.hand(away, style.tilt, 0.004), gripper=grip.open, settle=10)
+    return scene
+
+
+def held(scene: Scene, slot: int) -> bool:
+    """Whether a thing is off the table and between the fingers."""
+    thing = scene.object(slot)
+    near = np.linalg.norm(thing.position - scene.ee) < 0.03
+    return bool(near and thing.position[2] > thing.size / 2 + 0.015)
+
+
+def _face_rolls(yaw: np.ndarray, x: float, y: float) -> np.ndarray:
+    """Roll angles that align the fingers with a cube's faces, the smallest first, within the roll joint's
+    range.
+    """
+    rolls = _wrap(yaw - np.arctan2(y, x) + _TURNS)
+    rolls = rolls[np.abs(rolls) < 2.6]
+    return rolls[np.argsort(np.abs(rolls))]
+
+
+def _roll(turn: float, x: float, y: float) -> float:
+    return float(_wrap(turn - np.arctan2(y, x)))
+
+
+def _wrap(angle: np.ndarray) -> np.ndarray:
+    return (angle + np.pi) % (2 * np.pi) - np.pi

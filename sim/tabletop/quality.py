@@ -1,0 +1,70 @@
+"""How well a demonstrator does: the knobs, and the presets that `quality=` names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robopolicy.core.errors import UnknownNameError
+from sim.tabletop.task import Style
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What may go wrong, and how often.
+
+    Args:
+        description: one line for a list.
+        speed: range of the factor on every move's speed, drawn once per episode.
+        noise: standard deviation, rad, of a slowly changing error (0.2 s) on every joint's command.
+        hesitate: chance per control step of standing still for 5 to 20 steps.
+        miss: chance that a try of a grasp misses.
+        recover: chance that an episode's misses are noticed and made good.
+    """
+
+    description: str
+    speed: tuple[float, float] = (0.9, 1.1)
+    noise: float = 0.0
+    hesitate: float = 0.0
+    miss: float = 0.0
+    recover: float = 1.0
+
+    def style(self, rng: np.random.Generator) -> Style:
+        """The manner of one episode."""
+        tries = rng.random(3) < self.miss
+        return Style(
+            side=int(rng.choice([-1, 1])),
+            tilt=float(rng.uniform(1.45, 1.57)),
+            lift=float(rng.uniform(0.07, 0.11)),
+            miss=tuple(float(m) for m in tries * rng.choice([-1, 1], 3) * rng.uniform(0.03, 0.045, 3)),
+            recover=bool(rng.random() < self.recover),
+        )
+
+
+PRESETS = {
+    "expert": Quality(description="clean and quick; solves almost every episode", noise=0.004),
+    "mixed": Quality(
+        description="uneven speed, tremor, pauses and missed grasps, most of them made good",
+        speed=(0.5, 1.2),
+        noise=0.015,
+        hesitate=0.01,
+        miss=0.3,
+        recover=0.6,
+    ),
+    "poor": Quality(
+        description="slow and shaky; misses half of its grasps and seldom notices",
+        speed=(0.4, 0.9),
+        noise=0.03,
+        hesitate=0.02,
+        miss=0.5,
+        recover=0.2,
+    ),
+}
+
+
+def preset(name: str) -> Quality:
+    """The quality of this name; `UnknownNameError` shows the nearest."""
+    if name not in PRESETS:
+        raise UnknownNameError("quality", name, list(PRESETS))
+    return PRESETS[name]

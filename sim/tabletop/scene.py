@@ -1,0 +1,57 @@
+# pyright: reportAttributeAccessIssue=false  (the mujoco wheel carries no type stubs)
+"""Puts the arm, the table and a task's props together into one MuJoCo model."""
+
+from __future__ import annotations
+
+import mujoco
+
+from sim.tabletop import arm
+from sim.tabletop.task import Task
+
+SUBSTEPS = 8  # of the arm's timestep, to one control step
+
+
+def compose(task: Task) -> mujoco.MjModel:
+    """The model of a task: arm, table, lights, the camera `front`, and only the props that the task names."""
+    spec = mujoco.MjSpec.from_file(str(arm.arm_xml()))
+    spec.modelname = f"tabletop_{task.name}"
+    world = spec.worldbody
+    world.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[0, 0, 0.05],
+        rgba=[0.80, 0.78, 0.74, 1],
+        contype=2,
+        conaffinity=3,
+        condim=4,
+        friction=[0.8, 0.01, 0.0001],
+    )
+    world.add_geom(
+        name="mat",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[0.19, 0, 0.0],
+        size=[0.15, 0.24, 0.0003],
+        rgba=[0.62, 0.68, 0.71, 1],
+        contype=0,
+        conaffinity=0,
+    )
+    world.add_light(
+        pos=[0.5, 0.6, 1.2],
+        dir=[-0.3, -0.5, -1.0],
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        diffuse=[0.55, 0.55, 0.55],
+        specular=[0.1, 0.1, 0.1],
+    )
+    # Looks at the work from ahead and above, the arm at the far side.
+    world.add_camera(name="front", pos=[0.56, 0.0, 0.36], xyaxes=[0, 1, 0, -0.66, 0, 0.75], fovy=48)
+    spec.visual.headlight.ambient = [0.38, 0.38, 0.38]
+    spec.visual.headlight.diffuse = [0.35, 0.35, 0.35]
+    spec.visual.headlight.specular = [0.05, 0.05, 0.05]
+    spec.visual.quality.offsamples = 0
+    spec.visual.quality.shadowsize = 2048
+    spec.visual.global_.offwidth = 1280
+    spec.visual.global_.offheight = 960
+    spec.visual.map.znear = 0.02
+    for prop in task.props:
+        prop.build(spec)
+    return spec.compile()

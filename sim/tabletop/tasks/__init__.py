@@ -1,0 +1,17 @@
+"""Every task of the suite. A new one is a file here and a line in `TASKS`."""
+
+from __future__ import annotations
+
+from robopolicy.core.errors import UnknownNameError
+from sim.tabletop.task import Task
+from sim.tabletop.tasks.pick_place import PickPlace
+from sim.tabletop.tasks.reach import Reach
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, PickPlace)}
+
+
+def task(name: str) -> Task:
+    """A task by name; `UnknownNameError` shows the nearest."""
+    if name not in TASKS:
+        raise UnknownNameError("task", f"tabletop/{name}", [f"tabletop/{known}" for known in TASKS])
+    return TASKS[name]()
