@@ -49,7 +49,7 @@ def _mish_weight(x: torch.Tensor) -> torch.Tensor:
 
 
 def mish(x: torch.Tensor) -> torch.Tensor:
-    """The activation of Misra 2019 (arXiv:1908.08681), any shape; the same bits with and without gradients."""
+    """The activation of Misra 2019 (arXiv:1908.08681), any shape; same bits with and without gradients."""
     if x.device.type != "cpu":
         return F.mish(x)
     return _Mish.apply(x) if torch.is_grad_enabled() else _mish_weight(x).mul_(x)  # type: ignore[return-value]
@@ -173,7 +173,8 @@ class UNet1d(nn.Module):
         if horizon % multiple:
             raise ConfigError(
                 f"a U-Net of {len(widths)} levels halves the chunk {len(widths) - 1} times, and horizon "
-                f"{horizon} is no multiple of {multiple}; take {horizon + -horizon % multiple} or fewer levels"
+                f"{horizon} is no multiple of {multiple}; take "
+                f"{horizon + -horizon % multiple}, or fewer levels"
             )
         if any(width % groups for width in widths):
             raise ConfigError(f"groups {groups} does not divide all of widths {list(widths)}")
