@@ -1,4 +1,4 @@
-"""Simulators: one folder a suite. The GL backend is settled here, since MuJoCo reads it when it is imported."""
+"""Simulators: one folder a suite. MuJoCo reads its GL backend when imported, so it is settled here."""
 
 from sim import gl
 

@@ -1,4 +1,4 @@
-# pyright: reportAttributeAccessIssue=false  (the mujoco wheel carries no type stubs)
+# pyright: reportAttributeAccessIssue=false
 """Closed-form kinematics and droop of the SO-101-like arm in `assets/so101/arm.xml`.
 
 The arm is a pan joint, a planar chain of three links and a roll, so that its pose is (x, y, z, pitch, roll)
@@ -82,8 +82,8 @@ def droop(joints: np.ndarray) -> np.ndarray:
     upper = lift + _A1
     fore = lift + elbow + np.pi / 2 - _A2
     hand = lift + elbow + wrist
-    # Horizontal distance of each link's centre of mass from its own joint; then outer links ride on inner
-    # ones. n = [
+    # Horizontal distance of each link's centre of mass from its own joint; outer links ride on inner ones.
+    own = [
         levers[i][0] * np.cos(a) + levers[i][1] * np.sin(a) for i, a in enumerate((lift, lift + elbow, hand))
     ]
     at_elbow = masses[1] * own[1] + masses[2] * (_L2 * np.sin(fore) + own[2])
@@ -106,7 +106,7 @@ def _model() -> mujoco.MjModel:
 
 @cache
 def _gravity() -> tuple[np.ndarray, np.ndarray, float]:
-    """Mass, and centre of mass in the zero pose (ahead of, above its joint), of the upper arm, forearm and
+    """Mass and, in the zero pose, centre of mass (ahead of its joint, above it) of the upper arm, forearm and
     hand.
     """
     model = _model()

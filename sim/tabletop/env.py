@@ -1,4 +1,4 @@
-# pyright: reportAttributeAccessIssue=false  (the mujoco wheel carries no type stubs)
+# pyright: reportAttributeAccessIssue=false
 """The tabletop suite as a `gymnasium.Env`: one arm, one table, one task."""
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from robopolicy.core.spec import Vector
 from sim.env import command
 from sim.tabletop import arm, state
 from sim.tabletop.render import Frames
@@ -55,10 +56,10 @@ class TabletopEnv(gymnasium.Env):
         self._sizes = np.array([prop.size for prop in task.props if prop.role == "object"])
         self._low, self._high = arm.limits()
         action, seen = self.spec_.action, self.spec_.state
-        self.action_space = gymnasium.spaces.Box(np.float32(action.low), np.float32(action.high))
+        self.action_space = gymnasium.spaces.Box(*_bounds(action))
         frame = (image_size, image_size, 3)
         self.observation_space = gymnasium.spaces.Dict(
-            {"state": gymnasium.spaces.Box(np.float32(seen.low), np.float32(seen.high))}
+            {"state": gymnasium.spaces.Box(*_bounds(seen))}
             | {name: gymnasium.spaces.Box(0, 255, frame, np.uint8) for name in self.spec_.images}
         )
 
@@ -154,3 +155,7 @@ def _ready(rng: np.random.Generator) -> np.ndarray:
     """A random start `[6]`: the hand above the middle of the table, half open."""
     pose = np.array([0.17, 0.0, 0.14, 1.3, 0.0]) + rng.uniform(-1, 1, 5) * [0.03, 0.05, 0.03, 0.2, 0.4]
     return np.append(arm.inverse(pose), rng.uniform(0.2, 0.8))
+
+
+def _bounds(vector: Vector) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(vector.low, np.float32), np.array(vector.high, np.float32)

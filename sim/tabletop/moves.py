@@ -37,7 +37,7 @@ class Grip:
     squeeze: float
 
     def hand(self, place: np.ndarray, pitch: float, slack: float = 0.0) -> np.ndarray:
-        """The tool's pose `[5]` with the held thing at `place [3]`, the fixed finger `slack` m away from it."""
+        """The tool's pose `[5]` with the thing at `place [3]`, the fixed finger `slack` m away from it."""
         shift = self.offset - slack
         x, y = place[0] + shift * np.cos(self.turn), place[1] + shift * np.sin(self.turn)
         return np.array([x, y, max(place[2], FLOOR), pitch, _roll(self.turn, x, y)])

@@ -1,4 +1,4 @@
-# pyright: reportAttributeAccessIssue=false  (the mujoco wheel carries no type stubs)
+# pyright: reportAttributeAccessIssue=false
 """What stands on the table: movable things, goals and fixtures, each a small description that adds itself to
 an MjSpec.
 
@@ -53,7 +53,7 @@ class Prop(ABC):
 
     @abstractmethod
     def build(self, spec: mujoco.MjSpec) -> None:
-        """Add a body of this name to the world; an object's joint is free, a fixture's has the prop's name."""
+        """Add a body of this name; an object's joint is free, a fixture's has the prop's name."""
 
     @property
     def size(self) -> float:

@@ -1,4 +1,4 @@
-# pyright: reportAttributeAccessIssue=false  (the mujoco wheel carries no type stubs)
+# pyright: reportAttributeAccessIssue=false
 """Pictures of a tabletop: fast small frames for policies, and fine ones for people.
 
 Frames leave out shadows, reflections, the sky and multisampling, which is most of the cost in software GL.

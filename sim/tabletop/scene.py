@@ -1,4 +1,4 @@
-# pyright: reportAttributeAccessIssue=false  (the mujoco wheel carries no type stubs)
+# pyright: reportAttributeAccessIssue=false
 """Puts the arm, the table and a task's props together into one MuJoCo model."""
 
 from __future__ import annotations
