@@ -198,7 +198,7 @@ class _Assembly:
     def _data(self) -> None:
         at = self.old.next_file("data", self.chunks_size)
         index = self.old.rows[-1]["dataset_to_index"] if self.old.rows else 0
-        groups = _packed([(e, e.size()) for e in self.entries], fmt.DATA_MB)
+        groups = _packed([(e, e.size(), None) for e in self.entries], fmt.DATA_MB)
         number = 0
         for group in groups:
             path = fmt.resolve(self.root, fmt.DATA_PATH, chunk_index=at[0], file_index=at[1])
@@ -247,7 +247,8 @@ class _Assembly:
         key = fmt.CAMERA + camera
         at = self.old.next_file(f"videos/{key}", self.chunks_size)
         number = 0
-        for group in _packed([(e, e.video(camera).stat().st_size) for e in self.entries], fmt.VIDEO_MB):
+        sized = [(e, (p := e.video(camera)).stat().st_size, video.signature(p)) for e in self.entries]
+        for group in _packed(sized, fmt.VIDEO_MB):
             path = fmt.resolve(self.root, fmt.VIDEO_PATH, video_key=key, chunk_index=at[0], file_index=at[1])
             aside = _aside(path)
             video.join([(e.video(camera), e.length) for e in group], aside, fps=self.fps)
@@ -333,15 +334,18 @@ def _described(columns: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndar
     return {key: describe(column) for key, column in columns.items() if column.dtype.kind in "biuf"}
 
 
-def _packed(sized: Sequence[tuple[journal.Entry, int]], megabytes: int) -> Iterator[list[journal.Entry]]:
-    """Entries in order, in groups of at most this size (at least one each)."""
-    group, total = [], 0
-    for entry, size in sized:
-        if group and total + size > megabytes << 20:
+def _packed(
+    sized: Sequence[tuple[journal.Entry, int, object]], megabytes: int
+) -> Iterator[list[journal.Entry]]:
+    """Entries (with bytes and kind) in order, in groups of one kind and at most this size (or one entry)."""
+    group: list[journal.Entry] = []
+    total, last = 0, None
+    for entry, size, kind in sized:
+        if group and (total + size > megabytes << 20 or kind != last):
             yield group
             group, total = [], 0
         group.append(entry)
-        total += size
+        total, last = total + size, kind
     if group:
         yield group
 

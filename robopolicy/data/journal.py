@@ -1,7 +1,7 @@
 """Finished episodes waiting to be assembled into a dataset: what makes a killed recorder lose nothing
 finished.
 
-Each episode is a folder `.journal/episode-000007/` (`episode.json`, an npy per column, an mp4 per camera),
+Each episode is a folder `.journal/episode-000007/` (`columns.npz`, `episode.json`, an mp4 per camera),
 written aside and renamed in when complete. A half-written one has another name and is swept away. One writer
 at a time holds the lock; the kernel lets go of it when the process dies, however it dies.
 """
@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,12 @@ class Entry:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Feature key to `[L ...]`; vectors and scalars, without the index columns."""
-        return {path.stem: np.load(path, allow_pickle=False) for path in self.folder.glob("*.npy")}
+        with np.load(self.folder / "columns.npz", allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
 
     def size(self) -> int:
         """Bytes of its columns."""
-        return sum(path.stat().st_size for path in self.folder.glob("*.npy"))
+        return (self.folder / "columns.npz").stat().st_size
 
     def video(self, camera: str) -> Path:
         """The episode's own mp4 of a camera."""
@@ -116,14 +118,24 @@ def clear(root: Path) -> None:
     shutil.rmtree(root / FOLDER, ignore_errors=True)
 
 
-def write(root: Path, index: int, episode: Episode, spec: Spec, codec: str | None) -> None:
-    """Add a finished episode under number `index`; it is there completely or not at all."""
+def write(
+    root: Path,
+    index: int,
+    episode: Episode,
+    spec: Spec,
+    *,
+    codec: str | None,
+    videos: Mapping[str, video.Clip],
+) -> None:
+    """Add a finished episode under number `index`; it is there completely or not at all.
+
+    Cameras in `videos` are copied from there rather than encoded again.
+    """
     aside = root / FOLDER / f".half-{index:06d}"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir()
-        for key, values in _columns(episode, spec).items():
-            np.save(aside / f"{key}.npy", values, allow_pickle=False)
+        np.savez(aside / "columns.npz", **_columns(episode, spec))
         meta = {
             "length": len(episode),
             "text": episode.text,
@@ -132,10 +144,11 @@ def write(root: Path, index: int, episode: Episode, spec: Spec, codec: str | Non
             "histograms": {c: image_histogram(episode.images[c]).tolist() for c in spec.images},
         }
         (aside / "episode.json").write_text(json.dumps(meta), encoding="utf-8")
+        fps = round(spec.control_hz)
         for camera in spec.images:
-            video.encode(
-                aside / f"{camera}.mp4", episode.images[camera], fps=round(spec.control_hz), codec=codec
-            )
+            path = aside / f"{camera}.mp4"
+            if camera not in videos or not video.cut(videos[camera], path, fps=fps):
+                video.encode(path, episode.images[camera], fps=fps, codec=codec)
         fmt.publish(aside, root / FOLDER / f"episode-{index:06d}")
     except OSError as error:
         raise DatasetError(
@@ -146,7 +159,7 @@ def write(root: Path, index: int, episode: Episode, spec: Spec, codec: str | Non
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _columns(episode: Episode, spec: Spec) -> dict[str, np.ndarray]:
+def _columns(episode: Episode, spec: Spec) -> dict[str, Any]:
     length = len(episode)
     over = np.zeros(length, dtype=bool)
     over[-1] = True

@@ -31,6 +31,15 @@ _CODECS = {
 _NAMES = {"libsvtav1": "av1", "libx264": "h264", "libdav1d": "av1"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Where the frames of one episode are: `length` frames of `path` from frame number `start`."""
+
+    path: Path
+    start: int
+    length: int
+
+
 def default_codec() -> str:
     """The encoder that new videos are made with: AV1 where PyAV has it, else H.264."""
     return next((codec for codec in _CODECS if codec in av.codecs_available), "libx264")
@@ -54,6 +63,14 @@ def encode(path: Path, frames: np.ndarray, *, fps: int, codec: str | None = None
             image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(image))
         container.mux(stream.encode())
+
+
+def signature(path: Path) -> tuple[object, ...]:
+    """What two files must share to be joined: codec, its header, pixel format and size."""
+    with _reported(path), av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        return context.name, context.extradata, stream.pix_fmt, stream.height, stream.width
 
 
 def probe(path: Path) -> dict[str, object]:
@@ -96,30 +113,35 @@ def decode(path: Path, *, fps: float, image: Image) -> Iterator[tuple[int, np.nd
             yield _number(frame.pts, stream, fps), frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
 
 
-def count_frames(path: Path) -> int:
-    """How many frames a file holds, from its packets, without decoding them."""
+def frame_numbers(path: Path, *, fps: float) -> set[int]:
+    """The numbers of the frames that a file holds, from its packets, without decoding them."""
     with _reported(path), av.open(str(path)) as container:
-        return sum(packet.pts is not None for packet in container.demux(container.streams.video[0]))
+        if not container.streams.video:
+            raise DatasetError(f"{path} holds no video; restore the file")
+        stream = container.streams.video[0]
+        return {_number(p.pts, stream, fps) for p in container.demux(stream) if p.pts is not None}
 
 
-def cut(source: Path, path: Path, *, fps: float, start: int, length: int) -> bool:
-    """Copy frames `start .. start + length - 1` of `source` to `path` without encoding them again.
+def cut(clip: Clip, path: Path, *, fps: float) -> bool:
+    """Copy a clip to a file of its own without encoding it again.
 
-    Returns False, with nothing written, where `start` is not a key frame or a frame is missing.
+    Returns False, with nothing written, where the clip does not begin with a key frame or lacks a frame.
     """
-    with _reported(source), av.open(str(source)) as container:
+    with _reported(clip.path), av.open(str(clip.path)) as container:
         stream = container.streams.video[0]
         numbered = [
             (_number(packet.pts, stream, fps), packet)
             for packet in container.demux(stream)
             if packet.pts is not None
         ]
-        packets = [packet for number, packet in numbered if start <= number < start + length]
+        packets = [packet for number, packet in numbered if 0 <= number - clip.start < clip.length]
         in_order = all(packet.pts == packet.dts for packet in packets)
-        if len(packets) != length or not packets[0].is_keyframe or not in_order:
+        if len(packets) != clip.length or not packets[0].is_keyframe or not in_order:
             return False
         with av.open(str(path), "w", format="mp4") as out:
-            _copy(out, out.add_stream_from_template(stream, opaque=True), packets, at=0, stream=stream, fps=fps)
+            _copy(
+                out, out.add_stream_from_template(stream, opaque=True), packets, at=0, stream=stream, fps=fps
+            )
     return True
 
 
@@ -167,15 +189,6 @@ def _copy(
         out.mux(packet)
         count += 1
     return count
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    """Where the frames of one episode are: `length` frames of `path` from frame number `start`."""
-
-    path: Path
-    start: int
-    length: int
 
 
 def read_clips(clips: Sequence[Clip], out: np.ndarray, *, fps: float, image: Image) -> None:

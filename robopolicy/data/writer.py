@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from robopolicy.data import format as fmt
 from robopolicy.data import journal
 from robopolicy.data.assemble import assemble, committed_part, own_spec
 from robopolicy.data.store import check_episode
+from robopolicy.data.video import Clip
 
 MAX_SECONDS = 2048  # beyond it float32 time stamps are off by more than LeRobot's tolerance of 0.1 ms
 
@@ -62,10 +63,11 @@ class DatasetWriter:
         """Episodes that are safe: those of the dataset and those in the journal."""
         return self._next
 
-    def append(self, episode: Episode) -> None:
+    def append(self, episode: Episode, *, videos: Mapping[str, Clip] | None = None) -> None:
         """Keep a finished episode; when this returns, a killed process does not lose it.
 
-        Episodes longer than LeRobot's time stamps can tell are split; only the last part terminates.
+        Episodes longer than LeRobot's time stamps can tell are split; only the last part terminates. Cameras
+        in `videos` (where the episode's frames already are on disk) are copied without loss if they can be.
 
         Raises:
             DatasetError: it does not fit the spec or the earlier episodes' columns, or the disk is full.
@@ -79,8 +81,10 @@ class DatasetWriter:
                 f"episode {self._next} has columns {columns}, the earlier ones have {self._columns}; "
                 "record them into another folder"
             )
-        for part in split(episode, max_steps=int(MAX_SECONDS * self.spec.control_hz)):
-            journal.write(self.root, self._next, part, self.spec, self._codec)
+        parts = list(split(episode, max_steps=int(MAX_SECONDS * self.spec.control_hz)))
+        clips = videos if videos and len(parts) == 1 else {}
+        for part in parts:
+            journal.write(self.root, self._next, part, self.spec, codec=self._codec, videos=clips)
             self._next += 1
         self._columns = columns
 

@@ -1,0 +1,94 @@
+"""Turns other people's files into LeRobotDataset v3.0.
+
+OGBench (Park et al. 2025, arXiv 2410.20092) keeps one `.npz` of flat arrays: `observations [F S]`, `actions
+[F A]`, `terminals [F]` (1 on the last row of each episode), and in its single-task sets `rewards` and `masks`
+(0 where the task is solved and nothing is bootstrapped).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from robopolicy.core.errors import DatasetError
+from robopolicy.core.spec import Spec, Vector
+from robopolicy.core.types import Episode
+from robopolicy.data.lerobot import Dataset, open_dataset
+from robopolicy.data.writer import DatasetWriter
+
+
+def convert(
+    source: str | Path, out: str | Path, *, control_hz: float = 20.0, spec: Spec | None = None, text: str = ""
+) -> Dataset:
+    """Convert an OGBench `.npz` into a new dataset at `out`.
+
+    Args:
+        source: the file; arrays of Python objects are refused.
+        out: a new folder.
+        control_hz: steps a second; the file does not say (20 in OGBench's manipulation tasks).
+        spec: names, bounds and units, where they are known; numbered names without bounds otherwise.
+        text: the instruction of all episodes.
+
+    Raises:
+        DatasetError: the file is not of this layout, or `out` already holds something.
+    """
+    source, out = Path(source), Path(out)
+    if source.suffix != ".npz":
+        raise DatasetError(f"{source} is not an .npz of OGBench's layout; that is what can be converted")
+    if out.exists() and any(out.iterdir()):
+        raise DatasetError(f"{out} is not empty; convert into a new folder")
+    arrays = _read(source)
+    state, action, ends = arrays["observations"], arrays["actions"], arrays["terminals"].astype(bool)
+    if len(ends) and not ends[-1]:
+        ends = np.append(ends[:-1], True)
+    reward = arrays.get("rewards", np.zeros(len(state)))
+    masks = arrays.get("masks", np.ones(len(state)))
+    if not (len(state) == len(action) == len(ends) == len(reward) == len(masks)) or state.ndim != 2:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise DatasetError(f"{source}: the arrays do not fit together: {shapes}")
+    if spec is None:
+        spec = Spec(
+            state=_numbered("state", state.shape[1]),
+            action=_numbered("action", action.shape[1]),
+            control_hz=control_hz,
+            text=bool(text),
+        )
+    start = 0
+    with DatasetWriter(out, spec=spec) as writer:
+        for last in np.flatnonzero(ends):
+            rows = slice(start, int(last) + 1)
+            solved = bool(masks[last] == 0)
+            writer.append(
+                Episode(
+                    state=state[rows].astype(np.float32),
+                    action=action[rows].astype(np.float32),
+                    reward=reward[rows].astype(np.float32),
+                    terminated=solved,
+                    success=solved,
+                    text=text,
+                )
+            )
+            start = int(last) + 1
+    return open_dataset(out)
+
+
+def _read(source: Path) -> dict[str, np.ndarray]:
+    wanted = ("observations", "actions", "terminals")
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            names = [name for name in (*wanted, "rewards", "masks") if name in file.files]
+            arrays = {name: file[name] for name in names}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DatasetError(
+            f"{source} cannot be read as plain arrays ({error}); nothing is unpickled"
+        ) from error
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise DatasetError(f"{source} lacks {missing}; an .npz of OGBench's layout is meant")
+    return arrays
+
+
+def _numbered(name: str, size: int) -> Vector:
+    return Vector.of({f"{name}.{i}": (-np.inf, np.inf, "unknown") for i in range(size)})
