@@ -17,6 +17,13 @@ T = TypeVar("T")
 class SimClock(Generic[T]):
     """Delivers results a fixed number of control ticks late.
 
+        clock = SimClock(latency_ticks=2)
+        clock.submit(infer)  # at tick 0
+        clock.collect()      # [], and again at tick 1
+        clock.advance()
+        clock.advance()
+        clock.collect()      # [what infer returned]
+
     Args:
         latency_ticks: 0 delivers within the tick of the request.
     """

@@ -25,13 +25,29 @@ class Recorder:
     The observation after the last action is not kept.
 
     Args:
-        spec: what to record, out of what the environment shows; its names must be the environment's own.
+        spec: what to record.
         sink: called once per episode, in the order in which episodes end.
+        env_spec: what the environment shows, where that is more.
+        source: who acts, where the steps do not say it: `policy`, `human` or `expert`.
         columns: entries of `Step.info` to record as per-step columns.
+
+    Raises:
+        SpecMismatchError: the environment does not show what is to be recorded.
     """
 
-    def __init__(self, spec: Spec, sink: Callable[[Episode], None], *, columns: tuple[str, ...] = ()) -> None:
-        self.spec, self._sink, self._columns = spec, sink, columns
+    def __init__(
+        self,
+        spec: Spec,
+        sink: Callable[[Episode], None],
+        *,
+        env_spec: Spec | None = None,
+        source: str | None = None,
+        columns: tuple[str, ...] = (),
+    ) -> None:
+        shown = env_spec or spec
+        spec.require(shown, wanted_by="the recorder", offered_by="the environment")
+        self.spec, self._sink, self._source, self._columns = spec, sink, source, columns
+        self._state = shown.state.indices(spec.state.names)
         self._tapes: dict[int, _Tape] = {}
 
     def start(self, row: int, step: Step, seed: int) -> None:
@@ -50,14 +66,14 @@ class Recorder:
         text = before[0].text
         self._sink(
             Episode(
-                state=np.stack([obs.state for obs in before]).astype(np.float32),
+                state=np.stack([obs.state[self._state] for obs in before]).astype(np.float32),
                 action=np.stack([_applied(step) for step in steps]).astype(np.float32),
                 reward=np.array([step.reward for step in steps], np.float32),
                 terminated=steps[-1].terminated,
                 success=bool(steps[-1].info.get("success", False)),
                 text="" if text is None else text[0],
                 images={name: np.stack([obs.images[name] for obs in before]) for name in self.spec.images},
-                source=tuple(step.source for step in steps),
+                source=tuple(self._source or step.source for step in steps),
                 columns={name: np.stack([step.info[name] for step in steps]) for name in self._columns},
                 seed=tape.seed,
             )

@@ -29,7 +29,7 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
 from robopolicy.evaluate.blocks import Block, Job, Keep
 from robopolicy.evaluate.results import EpisodeRecord, Results, summarise
-from robopolicy.evaluate.seeds import blocks_of, seeds_of
+from robopolicy.evaluate.seeds import blocks_of, seeds_of, stages_of
 from robopolicy.evaluate.stats import SequentialMcNemar
 
 PolicySource = str | Path | ChunkPolicy
@@ -121,7 +121,7 @@ def evaluate(
     with _one_thread():
         prints = {name: [_fingerprint(s) for s in sources] for name, sources in replicas.items()}
         keep = Keep(folder, what=protocol.to_plain(), prints=prints)
-        for stage in _stages(blocks, test.looks if test else ()):
+        for stage in stages_of(blocks, test.looks if test else ()):
             jobs = [
                 Job(name, replica, seeds)
                 for seeds in stage  # policies take turns, so that no drift of the machine favours one
@@ -294,18 +294,6 @@ def _stopping(
             f"the last look is at {looks[-1]} of {episodes} episodes; it must be at the last one"
         )
     return SequentialMcNemar(looks=tuple(looks))
-
-
-def _stages(blocks: Sequence[tuple[int, ...]], looks: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
-    """The blocks between one look and the next; all at once without looks."""
-    ends = np.cumsum([len(block) for block in blocks]).tolist()
-    if strange := [look for look in looks if look not in ends]:
-        raise ConfigError(f"looks {strange} are not at the end of a block; the blocks end at {ends}")
-    begin = 0
-    for look in looks or ends[-1:]:
-        end = ends.index(look) + 1
-        yield list(blocks[begin:end])
-        begin = end
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def outcomes(results: Results) -> dict:
 
 
 def good() -> ToGoal:
-    return ToGoal(shake=0.4)
+    return ToGoal(shake=0.2)
 
 
 def bad() -> ToGoal:
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_said(workers):
 
 def test_splits_are_disjoint_and_named():
     assert len({*seeds_of("dev", 100), *seeds_of("test", 100), *seeds_of("collect", 100)}) == 300
-    with pytest.raises(ValueError, match="episodes"):
+    with pytest.raises(ConfigError, match="episodes is"):
         seeds_of("dev", SPAN + 1)
     with pytest.raises(UnknownNameError, match="did you mean 'test'"):
         seeds_of("tset", 1)

@@ -1,0 +1,219 @@
+"""Collects demonstrations of a scripted expert in parallel processes into one dataset.
+
+Episode i begins with seed `seed + i`. Episodes are run in fixed blocks and written by one writer in the order
+of their seeds, so that the dataset does not depend on the number of workers. `meta/collect.json` says how far
+the seeds are used up; a collection that was interrupted goes on there, and a finished one can be asked for
+more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robopolicy.control.loop import run_episodes
+from robopolicy.control.record import Recorder
+from robopolicy.control.workers import run_in_order
+from robopolicy.core import suites
+from robopolicy.core.errors import ConfigError, DatasetError
+from robopolicy.core.spec import Spec
+from robopolicy.core.types import Episode
+from robopolicy.data.writer import DatasetWriter
+
+BLOCK = 5  # episodes in lock-step: the expert's arithmetic is shared, a killed run loses few
+SEEDS = 1_000_000  # of collection; evaluation's begin behind them
+TRIES = 20  # seeds for each wanted episode, where failures are left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is collected; a dataset holds one kind.
+
+    Args:
+        task: `suite/task`.
+        quality: preset of the suite's expert.
+        observe: `state`, `pixels` or `all`: what is recorded. The expert sees everything.
+        seed: of the first episode.
+        only_success: leave failed demonstrations out; otherwise they are kept and marked.
+        env_options, expert_options: of the suite.
+    """
+
+    task: str
+    quality: str
+    observe: str = "state"
+    seed: int = 0
+    only_success: bool = False
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    expert_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make_env(self) -> suites.Env:
+        """An environment that shows the expert the whole state, and renders only if frames are recorded."""
+        shown = "state" if self.observe == "state" else "all"
+        return suites.make_env(self.task, observe=shown, **self.env_options)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            **vars(self),
+            "env_options": dict(self.env_options),
+            "expert_options": dict(self.expert_options),
+        }
+
+
+def collect(
+    task: str,
+    episodes: int,
+    quality: str,
+    out: Path | str,
+    workers: int = 1,
+    seed: int = 0,
+    *,
+    observe: str = "state",
+    only_success: bool = False,
+    env_options: Mapping[str, Any] | None = None,
+    expert_options: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Record episodes until the dataset `out` holds `episodes` of them; returns its folder.
+
+    Args:
+        workers: processes that run environments and experts.
+        progress: called with the episodes held and the episodes wanted.
+
+    The other arguments are those of `Request`.
+
+    Raises:
+        UserError: an unknown task, quality or option.
+        DatasetError: `out` holds something else, or too few seeds succeed.
+    """
+    request = Request(
+        task=task,
+        quality=quality,
+        observe=observe,
+        seed=seed,
+        only_success=only_success,
+        env_options=env_options or {},
+        expert_options=expert_options or {},
+    )
+    out = Path(out)
+    spec = _spec(request)
+    tries = episodes * TRIES if only_success else episodes
+    if episodes < 1 or not 0 <= seed <= seed + tries + BLOCK <= SEEDS:
+        raise ConfigError(
+            f"episodes {episodes} from seed {seed}: give at least one episode, and seeds below {SEEDS}, "
+            "where those of evaluation begin"
+        )
+    with DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer:
+        log = _Progress(out, request)
+        begun = log.read(writer.num_episodes)
+        again = (
+            writer.num_episodes - begun.episodes
+        )  # of the block that was cut off: they are written already
+        blocks = [
+            tuple(range(seed + first, seed + first + BLOCK)) for first in range(begun.seeds, tries, BLOCK)
+        ]
+        if progress is not None:
+            progress(min(writer.num_episodes, episodes), episodes)
+        if writer.num_episodes >= episodes:
+            return out
+        with closing(run_in_order(_Worker(request, spec), blocks, workers=workers)) as finished:
+            for count, block in enumerate(finished, start=1):
+                wanted = [episode for episode in block if episode.success or not only_success]
+                fresh, again = wanted[again:], max(0, again - len(wanted))
+                room = episodes - writer.num_episodes
+                for episode in fresh[:room]:
+                    writer.append(episode)
+                    if progress is not None:
+                        progress(writer.num_episodes, episodes)
+                if len(fresh) <= room:
+                    log.write(seeds=begun.seeds + count * BLOCK, episodes=writer.num_episodes)
+                if writer.num_episodes >= episodes:
+                    return out
+        raise DatasetError(
+            f"{tries} seeds of {task} with quality '{quality}' gave only {writer.num_episodes} successes "
+            f"of {episodes} wanted; they are kept in {out}. Choose a better quality, or keep failures too"
+        )
+
+
+def _spec(request: Request) -> Spec:
+    env = request.make_env()
+    try:
+        suites.make_expert(request.task, quality=request.quality, rows=1, **request.expert_options)
+        return env.spec.observe(request.observe)
+    finally:
+        env.close()
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """Makes the function that runs a block of seeds."""
+
+    request: Request
+    spec: Spec
+
+    @contextmanager
+    def __call__(self) -> Iterator[Callable[[tuple[int, ...]], list[Episode]]]:
+        request = self.request
+        envs = [request.make_env() for _ in range(BLOCK)]
+        expert = suites.make_expert(
+            request.task, quality=request.quality, rows=BLOCK, **request.expert_options
+        )
+
+        def run(seeds: tuple[int, ...]) -> list[Episode]:
+            episodes: list[Episode] = []
+            recorder = Recorder(self.spec, episodes.append, env_spec=envs[0].spec, source="expert")
+            run_episodes(envs, expert, seeds, [recorder])
+            return sorted(episodes, key=lambda episode: episode.seed)
+
+        try:
+            yield run
+        finally:
+            for env in envs:
+                env.close()
+
+
+@dataclass(frozen=True)
+class _Begun:
+    seeds: int
+    episodes: int
+
+
+class _Progress:
+    """How many seeds are used up, and how many episodes the dataset held by then."""
+
+    def __init__(self, out: Path, request: Request) -> None:
+        self._path, self._request = out / "meta" / "collect.json", request.to_plain()
+
+    def read(self, held: int) -> _Begun:
+        """Where to go on, in a dataset that holds `held` episodes."""
+        try:
+            raw = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            if held:
+                raise DatasetError(
+                    f"{self._path.parents[1]} holds {held} episodes that were not collected here; "
+                    "choose another folder, and merge them later"
+                ) from None
+            self.write(seeds=0, episodes=0)
+            return _Begun(0, 0)
+        if raw["request"] != json.loads(json.dumps(self._request)):
+            different = {
+                name: value for name, value in raw["request"].items() if self._request.get(name) != value
+            }
+            raise DatasetError(
+                f"{self._path.parents[1]} was collected with {different}; ask for the same, "
+                "or choose another folder"
+            )
+        return _Begun(raw["seeds"], raw["episodes"])
+
+    def write(self, *, seeds: int, episodes: int) -> None:
+        """Remember, whole or not at all."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self._path.with_suffix(".tmp")
+        aside.write_text(json.dumps({"request": self._request, "seeds": seeds, "episodes": episodes}))
+        os.replace(aside, self._path)

@@ -1,0 +1,107 @@
+"""Records episodes for the Rerun viewer: a guest of the acting loop that writes one `.rrd` file.
+
+    observation/state/<name>    each element of the state
+    observation/images/<name>   each camera, as JPEG
+    action/<name>               each element of what was applied
+    reward, success             of each step
+
+Timelines: `frame` counts control steps over the whole file, `sim_time` is the time in the episode and
+`episode` counts episodes. Nothing else in the project imports rerun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import rerun as rr
+import rerun.blueprint as rrb
+
+from robopolicy.core.spec import Spec
+from robopolicy.core.types import Step
+
+JPEG_QUALITY = 85
+
+
+class RerunWriter:
+    """An observer of one row; close it, or use it as a context manager, to complete the file.
+
+    Args:
+        path: of the `.rrd`; its folder is made.
+        spec: of the environment; gives names and control rate.
+        row: which row of a group to record.
+        name: of the recording, shown by the viewer.
+    """
+
+    def __init__(self, path: Path | str, *, spec: Spec, row: int = 0, name: str = "robopolicy") -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.spec, self._row = spec, row
+        self._frame, self._episode, self._tick = 0, -1, 0
+        self._stream = rr.RecordingStream(name)
+        self._stream.save(path, default_blueprint=_blueprint(spec))
+
+    def __enter__(self) -> RerunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, row: int, step: Step, seed: int) -> None:
+        """An episode begins in `row`."""
+        if row != self._row:
+            return
+        self._episode += 1
+        self._tick = 0
+        self._log(step)
+        self._stream.log("episode", rr.TextLog(f"episode {self._episode}, seed {seed}{_text(step)}"))
+
+    def step(self, row: int, step: Step) -> None:
+        """One control step was made."""
+        if row == self._row:
+            self._tick += 1
+            self._log(step)
+
+    def end(self, row: int) -> None:
+        """The episode of `row` is over."""
+
+    def close(self) -> None:
+        """Write what is left; a second call does nothing."""
+        self._stream.flush()
+        self._stream.disconnect()
+
+    def _log(self, step: Step) -> None:
+        stream = self._stream
+        stream.set_time("frame", sequence=self._frame)
+        stream.set_time("sim_time", duration=self._tick * self.spec.dt)
+        stream.set_time("episode", sequence=self._episode)
+        self._frame += 1
+        self._scalars("observation/state", self.spec.state.names, step.obs.state)
+        for name in self.spec.images:
+            image = rr.Image(np.moveaxis(step.obs.images[name], 0, -1)).compress(jpeg_quality=JPEG_QUALITY)
+            stream.log(f"observation/images/{name}", image)
+        if step.applied is not None:
+            self._scalars("action", self.spec.action.names, step.applied)
+            stream.log("reward", rr.Scalars(step.reward))
+            stream.log("success", rr.Scalars(float(step.info.get("success", False))))
+
+    def _scalars(self, folder: str, names: Iterable[str], values: np.ndarray) -> None:
+        for name, value in zip(names, values, strict=True):
+            self._stream.log(f"{folder}/{name}", rr.Scalars(float(value)))
+
+
+def _text(step: Step) -> str:
+    return f': "{step.obs.text[0]}"' if step.obs.text else ""
+
+
+def _blueprint(spec: Spec) -> rrb.Blueprint:
+    """Cameras above; below them the robot's own state, what was commanded, and how it went."""
+    robot = [f"observation/state/{name}" for name in spec.state.names if not name.startswith("env.")]
+    curves = rrb.Horizontal(
+        rrb.TimeSeriesView(name="state", contents=robot),
+        rrb.TimeSeriesView(name="action", origin="action"),
+        rrb.TimeSeriesView(name="reward and success", contents=["reward", "success"]),
+    )
+    cameras = [rrb.Spatial2DView(name=name, origin=f"observation/images/{name}") for name in spec.images]
+    views = rrb.Vertical(rrb.Horizontal(*cameras), curves) if cameras else curves
+    return rrb.Blueprint(views, collapse_panels=True)

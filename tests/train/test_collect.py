@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from robopolicy.core.errors import ConfigError, DatasetError, UnknownNameError
+from robopolicy.data.lerobot import open_dataset
+from robopolicy.train.collect import collect
+
+TASK = "tabletop/reach"
+
+
+def content(path) -> list[np.ndarray]:
+    store = open_dataset(path).load("state")
+    return [store.state, store.action, store.reward, store.episode_stop, store.success]
+
+
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return content(collect(TASK, 12, "mixed", tmp_path_factory.mktemp("whole") / "data"))
+
+
+def test_the_data_do_not_depend_on_the_number_of_workers(whole, tmp_path):
+    seen = []
+    path = collect(TASK, 12, "mixed", tmp_path / "two", workers=2, progress=lambda *at: seen.append(at))
+    assert same(content(path), whole)
+    assert seen == [(count, 12) for count in range(13)]
+    dataset = open_dataset(path)
+    assert not dataset.load("state").spec.images
+
+
+def test_a_collection_that_was_killed_goes_on_where_it_stopped(whole, tmp_path):
+    class KilledError(Exception): ...
+
+    def kill(done: int, wanted: int) -> None:
+        if done == 7:  # in the middle of a block
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        collect(TASK, 12, "mixed", tmp_path / "data", progress=kill)
+    assert open_dataset(tmp_path / "data").num_episodes == 7
+    assert same(content(collect(TASK, 12, "mixed", tmp_path / "data")), whole)
+
+
+def test_more_can_be_asked_for_later_and_less_changes_nothing(whole, tmp_path):
+    for episodes in (3, 8, 8, 12, 2):
+        collect(TASK, episodes, "mixed", tmp_path / "data")
+    assert same(content(tmp_path / "data"), whole)
+
+
+def test_failures_are_kept_and_marked_or_left_out(tmp_path):
+    everything = open_dataset(collect(TASK, 12, "poor", tmp_path / "all")).load("state")
+    assert not everything.success.all()
+    with pytest.raises(UnknownNameError, match="expert"):
+        collect(TASK, 3, "exprt", tmp_path / "typo")
+    good = open_dataset(collect(TASK, 6, "expert", tmp_path / "good", only_success=True)).load("state")
+    assert good.success.all()
+
+
+def test_one_folder_holds_one_kind(tmp_path):
+    collect(TASK, 1, "expert", tmp_path / "data")
+    with pytest.raises(DatasetError, match=r"quality.*expert"):
+        collect(TASK, 2, "mixed", tmp_path / "data")
+    (tmp_path / "data" / "meta" / "collect.json").unlink()
+    with pytest.raises(DatasetError, match="not collected here"):
+        collect(TASK, 2, "expert", tmp_path / "data")
+    with pytest.raises(ConfigError, match="seeds below"):
+        collect(TASK, 10, "expert", tmp_path / "far", seed=999_995)

@@ -1,0 +1,34 @@
+import re
+import subprocess
+import sys
+from collections import Counter
+
+from pointmass import PointMass, ToGoal
+
+from robopolicy.control.executor import Executor
+from robopolicy.control.loop import run_episodes
+from robopolicy.view.rerun import RerunWriter
+
+
+def rerun(*arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "rerun", "rrd", *arguments], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_a_recording_is_whole_and_holds_every_step_of_its_row(tmp_path):
+    envs = [PointMass(cameras=True), PointMass(cameras=True)]
+    agent = Executor(ToGoal(), env_spec=envs[0].spec)
+    path = tmp_path / "films" / "episode.rrd"
+    with RerunWriter(path, spec=envs[0].spec, row=1) as writer:
+        lengths = [run_episodes(envs, agent, seeds, [writer])[1].length for seeds in ([0, 1], [2, 3])]
+    rerun("verify", str(path))
+    rows: Counter[str] = Counter()
+    for count, entity in re.findall(r"Chunk\(.*?\) with (\d+) rows.*? - (/\S+) ", rerun("print", str(path))):
+        rows[entity] += int(count)
+    steps = sum(lengths)
+    state = [f"/observation/state/{name}" for name in ("x", "y", "env.goal.x", "env.goal.y")]
+    frames = {name: steps + 2 for name in [*state, "/observation/images/top"]}
+    commanded = dict.fromkeys(["/action/x", "/action/y", "/reward", "/success"], steps)
+    assert {name: rows[name] for name in [*frames, *commanded]} == frames | commanded
+    assert rows["/episode"] == 2
