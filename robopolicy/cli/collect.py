@@ -26,20 +26,23 @@ def run(args: Sequence[str]) -> None:
 def collect(config: dict[str, Any]) -> Path:
     """Collect with a composed configuration; returns the dataset's folder."""
     from robopolicy.cli.progress import bar
-    from robopolicy.core.threads import cores
-    from robopolicy.train import collect as collection
+    from robopolicy.core.threads import usable_cores
+    from robopolicy.train.collect import collect as record
 
     task, quality = config["task"], config["quality"]
     out = Path(config["output"] or f"data/{task.replace('/', '-')}-{quality}")
     with bar(f"collecting {task}, {quality}") as report:
-        collection.collect(
+        record(
             task,
             config["episodes"],
             quality,
             out,
-            workers=config["workers"] or cores(),
+            workers=config["workers"] or usable_cores(),
             seed=config["seed"],
             observe=config["observe"],
+            only_success=config["only_success"],
+            env_options=config["env"],
+            expert_options=config["expert"],
             progress=report,
         )
     print(out)

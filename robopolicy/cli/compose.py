@@ -91,7 +91,7 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
     """
     overrides = (*extra, *words.overrides)
     if "-m" not in words.flags:
-        function(compose(name, overrides))
+        function(_complete(compose(name, overrides), name))
         return
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -104,7 +104,7 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         if "output" in plain and plain["output"] is None:
             plain["output"] = HydraConfig.get().runtime.output_dir
         try:
-            function({str(key): value for key, value in plain.items()})
+            function(_complete({str(key): value for key, value in plain.items()}, name))
         except UserError as mistake:  # Hydra would print a traceback and exit with 1
             print(f"robopolicy {name}: {mistake}", file=sys.stderr)
             raise SystemExit(2) from mistake
@@ -114,6 +114,21 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         job()
     finally:
         sys.argv = given
+
+
+def options(words: Words, **defaults: Any) -> dict[str, Any]:
+    """The `key=value` words of a command that has no configuration file, over their defaults.
+
+    Raises:
+        UnknownNameError: a key that the command does not have.
+    """
+    from omegaconf import OmegaConf
+
+    given = OmegaConf.to_container(OmegaConf.from_dotlist(list(words.overrides)))
+    assert isinstance(given, dict)
+    for key in given.keys() - defaults.keys():
+        raise UnknownNameError("key", str(key), list(defaults))
+    return {**defaults, **{str(key): value for key, value in given.items()}}
 
 
 def defaults_text(name: str) -> str:
@@ -126,6 +141,12 @@ def defaults_text(name: str) -> str:
 def quote(value: str) -> str:
     """A string as the value of an override."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
+    if missing := [key for key, value in config.items() if value == "???"]:
+        raise ConfigError(f"{missing[0]} is not given; add {missing[0]}=... (robopolicy {name} --help)")
+    return config
 
 
 def _let_new_arguments_in(name: str, overrides: Sequence[str]) -> list[str]:

@@ -30,4 +30,44 @@ def run(args: Sequence[str]) -> None:
 
 def evaluate(config: dict[str, Any]) -> Path:
     """Evaluate with a composed configuration; returns the results' folder."""
-    raise ConfigError("not written")
+    from robopolicy.cli.pipeline import new_folder
+    from robopolicy.cli.progress import bar
+    from robopolicy.core import suites
+    from robopolicy.core.checkpoint import open_checkpoint
+    from robopolicy.core.threads import usable_cores
+    from robopolicy.evaluate.rollout import evaluate as roll_out
+
+    paths = config["policies"]
+    task = config["task"] or open_checkpoint(paths[0]).task
+    if task is None:
+        raise ConfigError(f"{paths[0]} does not say what task it was trained for; add task=SUITE/TASK")
+    suites.find(task)  # before anything is loaded or rolled out
+    out = Path(config["output"]) if config["output"] else new_folder(Path("runs/eval"))
+    with bar(f"evaluating on {task}") as progress:
+        results = roll_out(
+            dict(zip(names(paths), paths, strict=True)),
+            task,
+            out=out,
+            workers=config["workers"] or usable_cores(),
+            progress=progress,
+            env_options=config["env"],
+            **{key: config[key] for key in ("episodes", "split", "execute", "latency_ticks", "max_steps")},
+        )
+    for name, result in results.policies.items():
+        low, high = result.interval
+        print(
+            f"{name}: success {result.success:.3f} [{low:.3f}, {high:.3f}] of {result.episodes} episodes, "
+            f"{result.latency_ms['p50']:.1f} ms a call (p99 {result.latency_ms['p99']:.1f})"
+        )
+    for pair in results.comparisons:
+        low, high = pair.interval
+        p_value = "" if pair.p_holm is None else f", p {pair.p_holm:.3g} (McNemar, Holm)"
+        print(f"{pair.a} - {pair.b}: {pair.difference:+.3f} [{low:+.3f}, {high:+.3f}]{p_value}")
+    print(out)
+    return out
+
+
+def names(paths: Sequence[str]) -> list[str]:
+    """A short name for each checkpoint: its run's folder, or the whole path where that is not enough."""
+    short = [Path(path.removesuffix("/").removesuffix("/checkpoints/last")).name for path in paths]
+    return short if len(set(short)) == len(short) else list(paths)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from robopolicy.core.share import checkout, share
 from robopolicy.core.suites import suites
+from robopolicy.core.threads import usable_cores
 
 _DRAW = """
 import mujoco
@@ -90,9 +91,8 @@ def _packages() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    yield Finding("cpu", f"{usable} of {os.cpu_count()} cores usable, {memory:.0f} GiB memory")
+    yield Finding("cpu", f"{usable_cores()} of {os.cpu_count()} cores usable, {memory:.0f} GiB memory")
 
 
 def _torch() -> Finding:

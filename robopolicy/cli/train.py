@@ -29,9 +29,10 @@ def train(config: dict[str, Any]) -> Path:
     """Train with a composed configuration; returns the checkpoint's folder."""
     from robopolicy.cli.pipeline import new_folder
     from robopolicy.train import run as training
+    from robopolicy.train.collect import task_of
 
-    given = config.pop("output", None)
-    out = Path(given) if given else new_folder(Path("runs/train"))
-    checkpoint = training.train(config, out)
+    task = config["task"] or task_of(config["data"])
+    out = Path(config["output"]) if config["output"] else new_folder(Path("runs/train"))
+    checkpoint = training.train({**config, "task": task}, out)
     print(checkpoint)
     return checkpoint

@@ -1,0 +1,66 @@
+"""usage: robopolicy check POLICY [policy.key=value ...]
+       robopolicy check SUITE/TASK
+
+Runs the conformance kit (robopolicy.testing): on a policy of configs/policy, built for tiny data of states
+and of states with images and text; or on the environment of a task. One line a check; exit status 1 when a
+promise is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from robopolicy.cli.compose import Words, compose, split
+from robopolicy.core.errors import ConfigError
+
+Check = tuple[str, Callable[[], object]]
+
+
+def run(args: Sequence[str]) -> int:
+    """Run every check on what is named; 1 when one fails."""
+    words = split(args)
+    (name,) = words.some("check NAME", least=1, most=1)
+    broken = 0
+    for title, check in task_checks(name, words) if "/" in name else policy_checks(name, words):
+        try:
+            check()
+            print(f"ok      {title}", flush=True)
+        except AssertionError as error:
+            broken += 1
+            print(f"BROKEN  {title}: {error}", flush=True)
+    print(f"{name}: {f'{broken} promise(s) broken' if broken else 'keeps every promise'}")
+    return 1 if broken else 0
+
+
+def policy_checks(name: str, words: Words) -> Iterator[Check]:
+    """The checks of a learner, and of the policy it is, for both tiny specs."""
+    from robopolicy import testing
+    from robopolicy.core.build import build
+
+    node = compose("train", [f"policy={name}", "data=unused", *words.overrides])["policy"]
+
+    def make(spec):
+        return build(node, spec=spec)
+
+    for kind, spec in (
+        ("states", testing.tiny_spec()),
+        ("images", testing.tiny_spec(images=True, text=True)),
+    ):
+        for check in testing.LEARNER_CHECKS:
+            yield f"{kind}: {check.__name__}", partial(check, make, spec)
+        learner = testing.tiny_learner(make, spec).eval()
+        if isinstance(learner, testing.ChunkPolicy):
+            for check in testing.POLICY_CHECKS:
+                yield f"{kind}: {check.__name__}", partial(check, learner)
+
+
+def task_checks(name: str, words: Words) -> Iterator[Check]:
+    """The checks of an environment."""
+    from robopolicy import testing
+    from robopolicy.core.suites import find, make_env
+
+    if words.overrides:
+        raise ConfigError(f"a task takes no keys here, got {list(words.overrides)}")
+    find(name)  # an unknown task is a mistake, not a broken promise
+    yield "environment", lambda: testing.check_env(lambda: make_env(name))

@@ -1,0 +1,82 @@
+"""usage: robopolicy data info DIR ...
+       robopolicy data check DIR ... [--quarantine]
+       robopolicy data convert FILE.npz NEW_DIR [control_hz=20] [text="..."]
+       robopolicy data merge DIR DIR ... NEW_DIR
+
+info shows what datasets hold. check examines every file and says what is wrong, where, and the fix (exit
+status 1 while something is); with --quarantine damaged episodes are set aside, and readers skip them. convert
+reads OGBench's layout. merge writes the readable episodes of several datasets into a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robopolicy.cli.compose import Words, options, split
+from robopolicy.core.errors import ConfigError, UnknownNameError
+
+
+def run(args: Sequence[str]) -> int:
+    """Do what the first word says."""
+    words = split(args, flags=("--quarantine",))
+    actions = {"info": info, "check": check, "convert": convert, "merge": merge}
+    action, *paths = words.some("data info|check|convert|merge DIR ...", least=2, most=999)
+    if action not in actions:
+        raise UnknownNameError("data command", action, list(actions))
+    least, most = {"convert": (2, 2), "merge": (3, 1000)}.get(action, (1, 1000))
+    if not least <= len(paths) <= most:
+        raise ConfigError(f"data {action} got {paths}; usage: robopolicy data --help")
+    return actions[action](paths, words) or 0
+
+
+def info(paths: Sequence[str], words: Words) -> None:
+    """Print what each dataset holds."""
+    from robopolicy.data.lerobot import open_dataset
+
+    options(words)
+    for path in paths:
+        dataset = open_dataset(path)
+        spec, count, success = dataset.spec, dataset.num_episodes, dataset.load("state").success
+        print(f"{path}: {count} episodes, {dataset.num_frames} frames at {dataset.fps:g} Hz")
+        print(f"  robot    {dataset.robot_type}\n  success  {int(success.sum())} of {count} episodes")
+        print(f"  state    {', '.join(spec.state.names)}")
+        print(f"  action   {', '.join(spec.action.names)} ({spec.semantics.mode}, {spec.semantics.frame})")
+        print(
+            f"  cameras  {', '.join(f'{n} {i.width}x{i.height}' for n, i in spec.images.items()) or 'none'}"
+        )
+        print("".join(f"  text     {text}\n" for text in sorted(set(dataset.tasks.values()))), end="")
+        if dataset.quarantined:
+            print(f"  set aside: episodes {sorted(dataset.quarantined)}, which are damaged")
+
+
+def check(paths: Sequence[str], words: Words) -> int:
+    """Print every finding; 1 while something is wrong."""
+    from robopolicy.data.check import check as examine
+    from robopolicy.data.check import quarantine
+
+    options(words)
+    reports = {path: examine(path) for path in paths}
+    for path, report in reports.items():
+        held = f"{report.num_episodes} episodes, {report.num_frames} frames"
+        print(f"{path}: {held}, {len(report.findings)} finding(s)")
+        print("".join(f"  {finding}\n" for finding in report.findings), end="")
+        if report.damaged and "--quarantine" in words.flags:
+            print(f"  set aside: episodes {sorted(quarantine(path, report))}")
+    return int(not all(report.ok for report in reports.values()))
+
+
+def convert(paths: Sequence[str], words: Words) -> None:
+    """Convert one file into a new dataset."""
+    from robopolicy.data.convert import convert as convert_file
+
+    dataset = convert_file(*paths, **options(words, control_hz=20.0, text=""))
+    print(f"{dataset.root}: {dataset.num_episodes} episodes, {dataset.num_frames} frames")
+
+
+def merge(paths: Sequence[str], words: Words) -> None:
+    """Merge datasets into the last path."""
+    from robopolicy.data.merge import merge as merge_datasets
+
+    options(words)
+    dataset = merge_datasets(paths[:-1], paths[-1])
+    print(f"{dataset.root}: {dataset.num_episodes} episodes, {dataset.num_frames} frames")
