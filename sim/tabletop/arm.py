@@ -71,6 +71,14 @@ def inverse(pose: np.ndarray) -> np.ndarray:
     return np.clip(np.stack([pan, lift, elbow, wrist, roll], axis=-1), low[:5], high[:5])
 
 
+def steepest(place: np.ndarray, pitch: float) -> float:
+    """The pitch nearest below `pitch` at which the tool reaches `place [3]`; `pitch` where there is none."""
+    tries = pitch - np.linspace(0.0, 1.2, 25)
+    poses = np.concatenate([np.broadcast_to(place, (25, 3)), tries[:, None], np.zeros((25, 1))], axis=1)
+    exact = np.abs(forward(inverse(poses)) - poses).max(axis=1) < 1e-6
+    return float(tries[exact.argmax()])
+
+
 def droop(joints: np.ndarray) -> np.ndarray:
     """How far beyond its command the unloaded arm settles at `joints [... >=4]`, `[... 5]` rad: gravity
     torque / kp.

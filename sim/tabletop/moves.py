@@ -25,38 +25,42 @@ class Grip:
     """How a thing is held.
 
     Args:
-        turn: direction in the table's plane, from the fixed towards the moving finger, rad in the base frame.
-        offset: of the tool from the thing's centre while held, along `turn`, m.
+        roll: of the hand, kept while it carries: the thing turns with the arm.
+        offset: of the tool from the thing's centre, along the line from the fixed to the moving finger, m.
         open: gripper angle that lets go, rad.
         squeeze: gripper angle that holds, rad.
     """
 
-    turn: float
+    roll: float
     offset: float
     open: float
     squeeze: float
 
+    def turn(self, place: np.ndarray) -> float:
+        """Direction in the table's plane from the fixed to the moving finger at `place`, rad, hand down."""
+        return self.roll + np.arctan2(place[1], place[0])
+
     def hand(self, place: np.ndarray, pitch: float, slack: float = 0.0) -> np.ndarray:
-        """The tool's pose `[5]` with the thing at `place [3]`, the fixed finger `slack` m away from it."""
-        shift = self.offset - slack
-        x, y = place[0] + shift * np.cos(self.turn), place[1] + shift * np.sin(self.turn)
-        return np.array([x, y, max(place[2], FLOOR), pitch, _roll(self.turn, x, y)])
+        """The tool's pose `[5]` with the thing at `place [3]`, the fixed finger `slack` m away from it.
+
+        Where the arm cannot reach so steeply, the hand leans ahead.
+        """
+        shift, turn = self.offset - slack, self.turn(place)
+        x, y = place[0] + shift * np.cos(turn), place[1] + shift * np.sin(turn)
+        z = max(place[2], FLOOR)
+        return np.array([x, y, z, arm.steepest(np.array([x, y, z]), pitch), self.roll])
 
 
 def choose_grip(scene: Scene, slot: int, style: Style) -> Grip:
-    """Close across two of the faces of a cube, whichever pair turns the wrist little; `style.side` breaks the
-    tie.
-    """
+    """Close across two faces of a cube: those that turn the wrist least, or (`style.side` -1) the others."""
     thing = scene.object(slot)
-    x, y = thing.position[:2]
-    rolls = _face_rolls(thing.yaw, x, y)
-    roll = rolls[0] if style.side > 0 else rolls[1]
-    half = float(thing.size) / 2
+    rolls = wrap(thing.yaw - np.arctan2(thing.position[1], thing.position[0]) + _TURNS)
+    rolls = rolls[np.argsort(np.abs(rolls))]
     return Grip(
-        turn=float(roll + np.arctan2(y, x)),
-        offset=arm.PARALLEL_GAP / 2 - half,
-        open=float(arm.gap_angle(2 * half + 0.03)),
-        squeeze=float(arm.gap_angle(2 * half - 0.03)),
+        roll=float(rolls[0] if style.side > 0 else rolls[1]),
+        offset=arm.PARALLEL_GAP / 2 - float(thing.size) / 2,
+        open=float(arm.gap_angle(thing.size + 0.03)),
+        squeeze=float(arm.gap_angle(thing.size - 0.03)),
     )
 
 
@@ -68,7 +72,8 @@ def pick_up(scene: Scene, slot: int, style: Style) -> Generator[Move, Scene, tup
     for miss in (*style.miss, 0.0):
         grip = choose_grip(scene, slot, style)
         thing = scene.object(slot).position
-        aim = thing + miss * np.array([-np.sin(grip.turn), np.cos(grip.turn), 0.0])
+        turn = grip.turn(thing)
+        aim = thing + miss * np.array([-np.sin(turn), np.cos(turn), 0.0])
         over = np.array([aim[0], aim[1], aim[2] + 0.055])
         yield Move(pose=grip.hand(over, style.tilt, _CLEAR), gripper=grip.open, within=0.012)
         yield Move(pose=grip.hand(aim, style.tilt, _CLEAR), gripper=grip.open, speed=0.2, within=0.005)
@@ -108,18 +113,6 @@ def held(scene: Scene, slot: int) -> bool:
     return bool(near and thing.position[2] > thing.size / 2 + 0.015)
 
 
-def _face_rolls(yaw: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Roll angles that align the fingers with a cube's faces, the smallest first, within the roll joint's
-    range.
-    """
-    rolls = _wrap(yaw - np.arctan2(y, x) + _TURNS)
-    rolls = rolls[np.abs(rolls) < 2.6]
-    return rolls[np.argsort(np.abs(rolls))]
-
-
-def _roll(turn: float, x: float, y: float) -> float:
-    return float(_wrap(turn - np.arctan2(y, x)))
-
-
-def _wrap(angle: np.ndarray) -> np.ndarray:
+def wrap(angle: np.ndarray) -> np.ndarray:
+    """Angles brought into [-pi, pi)."""
     return (angle + np.pi) % (2 * np.pi) - np.pi

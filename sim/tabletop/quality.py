@@ -36,7 +36,7 @@ class Quality:
         return Style(
             side=int(rng.choice([-1, 1])),
             tilt=float(rng.uniform(1.45, 1.57)),
-            lift=float(rng.uniform(0.07, 0.11)),
+            lift=float(rng.uniform(0.06, 0.1)),
             miss=tuple(float(m) for m in tries * rng.choice([-1, 1], 3) * rng.uniform(0.03, 0.045, 3)),
             recover=bool(rng.random() < self.recover),
         )
