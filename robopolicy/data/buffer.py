@@ -1,8 +1,8 @@
 """A replay buffer for online learning: a ring of control steps with the columns of a `Store`.
 
 A `Sampler` takes it as it takes a store. Episodes stay in one piece: one that reaches the end of the ring
-while it is being recorded is moved to the beginning, and the oldest episodes make room as wholes. The step that
-was added last has no successor yet, so a window that bootstraps does not draw it.
+while it is being recorded is moved to the beginning, and the oldest episodes make room as wholes. The step
+that was added last has no successor yet, so a window that bootstraps does not draw it.
 """
 
 from __future__ import annotations

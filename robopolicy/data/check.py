@@ -20,7 +20,7 @@ from robopolicy.data import format as fmt
 from robopolicy.data.assemble import read_episode_rows
 from robopolicy.data.stats import QUANTILES, describe
 
-_SET_ASIDE = "restore the file, or quarantine the episode"
+_SET_ASIDE = "restore the file, or set the episode aside with --quarantine"
 _TOLERANCE_S = 1e-4  # LeRobot's own
 
 
@@ -180,7 +180,8 @@ class _Checker:
         late = np.abs(episode["timestamp"].astype(np.float64) - frames / self.info["fps"])
         if (late > _TOLERANCE_S).any():
             bad = int(np.argmax(late > _TOLERANCE_S))
-            yield f"timestamp {episode['timestamp'][bad]:.4f} of frame {bad} is not {bad} / {self.info['fps']} s"
+            said, true = episode["timestamp"][bad], bad / self.info["fps"]
+            yield f"timestamp of frame {bad} is {said:.4f}, on the clock it is {true:.4f}"
         first = row.get("dataset_from_index")
         if first is not None and not np.array_equal(episode["index"], first + frames):
             yield f"index does not run from {first} on"

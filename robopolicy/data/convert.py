@@ -16,6 +16,7 @@ from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Spec, Vector
 from robopolicy.core.types import Episode
 from robopolicy.data.lerobot import Dataset, open_dataset
+from robopolicy.data.merge import new_dataset
 from robopolicy.data.writer import DatasetWriter
 
 
@@ -34,11 +35,9 @@ def convert(
     Raises:
         DatasetError: the file is not of this layout, or `out` already holds something.
     """
-    source, out = Path(source), Path(out)
+    source = Path(source)
     if source.suffix != ".npz":
         raise DatasetError(f"{source} is not an .npz of OGBench's layout; that is what can be converted")
-    if out.exists() and any(out.iterdir()):
-        raise DatasetError(f"{out} is not empty; convert into a new folder")
     arrays = _read(source)
     state, action, ends = arrays["observations"], arrays["actions"], arrays["terminals"].astype(bool)
     if len(ends) and not ends[-1]:
@@ -56,7 +55,7 @@ def convert(
             text=bool(text),
         )
     start = 0
-    with DatasetWriter(out, spec=spec) as writer:
+    with new_dataset(out) as aside, DatasetWriter(aside, spec=spec) as writer:
         for last in np.flatnonzero(ends):
             rows = slice(start, int(last) + 1)
             solved = bool(masks[last] == 0)

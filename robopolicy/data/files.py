@@ -15,7 +15,7 @@ from robopolicy.core.errors import DatasetError, UserError
 from robopolicy.core.spec import Image
 from robopolicy.data import format as fmt
 
-CHECK = "run `robopolicy data check` on the folder to see what is wrong and to quarantine episodes"
+CHECK = "`robopolicy data check DIR` shows what is wrong, with `--quarantine` it sets the episodes aside"
 
 
 def read_info(root: Path) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
@@ -20,8 +23,6 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Dataset:
     sources = [open_dataset(path) for path in paths]
     if not sources:
         raise DatasetError("there is nothing to merge; name at least one dataset")
-    if Path(out).exists() and any(Path(out).iterdir()):
-        raise DatasetError(f"{out} is not empty; merge into a new folder")
     first = sources[0]
     for source in sources[1:]:
         if source.spec != first.spec:
@@ -30,8 +31,32 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Dataset:
                 f"{source.root} and {first.root} differ in bounds, in cameras or in elements of the state; "
                 "merge datasets of one spec"
             )
-    with DatasetWriter(out, spec=first.spec, robot_type=first.robot_type) as writer:
+    with (
+        new_dataset(out) as aside,
+        DatasetWriter(aside, spec=first.spec, robot_type=first.robot_type) as writer,
+    ):
         for source in sources:
-            for index in source.episodes:
-                writer.append(source.episode(index), videos=source.episodes[index].clips)
+            for index, row in source.episodes.items():
+                writer.append(source.episode(index), videos=row.clips)
     return open_dataset(out)
+
+
+@contextlib.contextmanager
+def new_dataset(out: str | Path) -> Iterator[Path]:
+    """A folder beside `out` that becomes `out` when the block succeeds, and is removed when it does not.
+
+    Raises:
+        DatasetError: `out` already holds something.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetError(f"{out} is not empty; choose a new folder")
+    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        yield aside
+        if not (aside / "meta").exists():
+            raise DatasetError(f"no episode was found to put into {out}; name a source that holds some")
+        os.replace(aside, out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

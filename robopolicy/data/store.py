@@ -90,6 +90,9 @@ class Store:
         texts: the instructions.
         source: `[F]` uint8 into `SOURCES`: who acted.
         columns: further columns `[F ...]` by name.
+
+    Attributes:
+        first, last, terminal: of each row's episode, `[F]`; see `Rows`.
     """
 
     spec: Spec
@@ -106,6 +109,9 @@ class Store:
     source: np.ndarray
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    first: np.ndarray = field(init=False)
+    last: np.ndarray = field(init=False)
+    terminal: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         if not len(self.episode_start):
@@ -114,6 +120,10 @@ class Store:
             raise DatasetError(
                 "columns 'mc_return' and 'terminated' are made by the sampler; rename the dataset's"
             )
+        lengths = self.episode_stop - self.episode_start
+        object.__setattr__(self, "first", np.repeat(self.episode_start, lengths))
+        object.__setattr__(self, "last", np.repeat(self.episode_stop - 1, lengths))
+        object.__setattr__(self, "terminal", np.repeat(self.terminated, lengths))
 
     @property
     def num_frames(self) -> int:
@@ -124,26 +134,6 @@ class Store:
     def num_episodes(self) -> int:
         """How many episodes the rows belong to."""
         return len(self.episode_start)
-
-    @cached_property
-    def episode_of(self) -> np.ndarray:
-        """The episode of each row, `[F]` int64."""
-        return np.repeat(np.arange(self.num_episodes), self.episode_stop - self.episode_start)
-
-    @cached_property
-    def first(self) -> np.ndarray:
-        """The first row of each row's episode, `[F]` int64."""
-        return self.episode_start[self.episode_of]
-
-    @cached_property
-    def last(self) -> np.ndarray:
-        """The last row of each row's episode, `[F]` int64."""
-        return self.episode_stop[self.episode_of] - 1
-
-    @cached_property
-    def terminal(self) -> np.ndarray:
-        """Whether each row's episode ended the task, `[F]` bool."""
-        return self.terminated[self.episode_of]
 
     def anchors(self, *, with_next: bool) -> np.ndarray:
         """See `Rows.anchors`."""

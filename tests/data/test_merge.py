@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scenes import assert_same, make_episode, make_spec
+
+from robopolicy.core.errors import DatasetError, SpecMismatchError
+from robopolicy.data.check import check
+from robopolicy.data.convert import convert
+from robopolicy.data.lerobot import open_dataset
+from robopolicy.data.merge import merge
+from robopolicy.data.writer import DatasetWriter
+
+FIXTURE = Path(__file__).parents[2] / "assets" / "lerobot-v3"
+
+
+def record(root: Path, spec: object, seeds: range, codec: str | None = None) -> Path:
+    with DatasetWriter(root, spec=spec, codec=codec) as writer:  # type: ignore[arg-type]
+        for seed in seeds:
+            writer.append(make_episode(writer.spec, 5 + seed, seed=seed, text=f"task {seed % 3}"))
+    return root
+
+
+def test_a_merge_holds_every_episode_and_copies_the_video(tmp_path: Path) -> None:
+    spec = make_spec(env=1, cameras=("front", "wrist"))
+    parts = [
+        record(tmp_path / "a", spec, range(0, 2)),
+        record(tmp_path / "b", spec, range(2, 4), codec="libx264"),
+        record(tmp_path / "c", spec, range(4, 5)),
+    ]
+    merged = merge(parts, tmp_path / "all")
+    store = merged.load()
+    assert store.num_episodes == 5
+    for i in range(5):
+        assert_same(store.episode(i), make_episode(spec, 5 + i, seed=i, text=f"task {i % 3}"))
+    sources = np.concatenate([open_dataset(part).load().images["wrist"] for part in parts])
+    np.testing.assert_array_equal(store.images["wrist"], sources)  # not encoded a second time
+    assert check(tmp_path / "all").findings == ()
+
+
+def test_datasets_of_lerobot_merge_too(tmp_path: Path) -> None:
+    merged = merge([FIXTURE], tmp_path / "ours")
+    theirs = open_dataset(FIXTURE, cache=tmp_path / "cache")
+    assert merged.spec == theirs.spec
+    assert merged.tasks == theirs.tasks
+    mine, want = merged.load(), theirs.load()
+    np.testing.assert_array_equal(mine.state, want.state)
+    np.testing.assert_array_equal(mine.images["front"], want.images["front"])
+    assert check(tmp_path / "ours").findings == ()
+
+
+def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    good, other = (
+        record(tmp_path / "a", make_spec(), range(2)),
+        record(tmp_path / "b", make_spec(hz=10), range(2)),
+    )
+    with pytest.raises(SpecMismatchError, match="control_hz"):
+        merge([good, other], tmp_path / "all")
+    data = good / "data/chunk-000/file-000.parquet"
+    data.write_bytes(data.read_bytes()[:-9])
+    with pytest.raises(DatasetError, match="cannot be read"):
+        merge([good], tmp_path / "all")
+    with pytest.raises(DatasetError, match="not empty"):
+        merge([other], good)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_an_ogbench_file_is_converted(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    ends, masks = np.zeros(12), np.ones(12)
+    ends[[4, 11]] = 1
+    masks[11] = 0
+    arrays = {
+        "observations": random.standard_normal((12, 3)).astype(np.float32),
+        "actions": random.standard_normal((12, 2)).astype(np.float32),
+        "terminals": ends,
+        "rewards": -masks,
+        "masks": masks,
+    }
+    np.savez(tmp_path / "play.npz", **arrays)
+    dataset = convert(tmp_path / "play.npz", tmp_path / "out", control_hz=20, text="cube")
+    store = dataset.load()
+    assert store.episode_stop.tolist() == [5, 12]
+    assert store.terminated.tolist() == [False, True]
+    np.testing.assert_array_equal(store.state, arrays["observations"])
+    np.testing.assert_array_equal(store.reward, arrays["rewards"])
+    assert dataset.spec.control_hz == 20
+    assert dataset.tasks == {0: "cube"}
+
+
+def test_a_file_that_is_not_ogbench_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(DatasetError, match="lacks"):
+        convert(tmp_path / "other.npz", tmp_path / "out")
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
+    (tmp_path / "objects.npy").rename(tmp_path / "objects.npz")
+    with pytest.raises(DatasetError, match="nothing is unpickled"):
+        convert(tmp_path / "objects.npz", tmp_path / "out")
+    with pytest.raises(DatasetError, match="npz"):
+        convert(tmp_path / "data.pkl", tmp_path / "out")
