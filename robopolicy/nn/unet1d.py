@@ -204,8 +204,13 @@ class UNet1d(nn.Module):
             nn.Mish(),
             nn.Linear(4 * time_width, time_width),
             nn.Mish(),
-            nn.Linear(time_width, sum(self._film_sizes)),
+            film := nn.Linear(time_width, sum(self._film_sizes)),
         )
+        with torch.no_grad():  # scales begin around 1, shifts around 0: a start without signal learns slowly
+            for part in film.bias.split(self._film_sizes):
+                scale, shift = part.chunk(2)
+                scale.fill_(1)
+                shift.zero_()
         self.context = nn.Sequential(nn.Mish(), nn.Linear(context_size, sum(self._film_sizes), bias=False))
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, ctx: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,165 @@
+"""Diffusion Policy over action chunks (Chi et al. 2023, arXiv:2303.04137).
+
+With data a (a chunk, normalised), noise z and time t, all independent, the network e regresses the noise,
+
+    L = E || e(cos(angle_t) a + sin(angle_t) z, t, o) - z ||^2 ,
+
+and a sample is noise carried back to data by DDIM, DDPM or DPM-Solver++ (`ops.diffusion`) with averaged
+weights. Each estimate of the data on the way is clipped to the range of normalised actions, as in the paper.
+
+Differs from the paper: times are continuous between the 100 levels of its schedule, steps beyond an episode's
+end are left out of the mean, and 10 DDIM steps are the default, since a control loop can afford them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from robopolicy.core.errors import ConfigError
+from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.spec import Spec
+from robopolicy.core.types import Batch, Noise, Observation, Window
+from robopolicy.nn.context import ContextEncoder
+from robopolicy.nn.unet1d import UNet1d
+from robopolicy.ops import diffusion
+from robopolicy.ops.chunks import check_prefix, clip, masked_mean, with_prefix
+from robopolicy.ops.flow import Velocity, along
+from robopolicy.ops.inputs import GlobalNoise, noise_of, state_of
+from robopolicy.ops.targets import ema_rate, polyak, target_of
+
+
+class DiffusionPolicy(Learner):
+    """A `Policy`, `NoiseDecoder` and `Denoiser`. Group: `policy`.
+
+    Args:
+        spec: what is seen and commanded.
+        obs_steps: history length T.
+        horizon: chunk length H.
+        network: builds the network from `action_size`, `horizon` and `context_size`; `nn.unet1d.UNet1d` or
+            `nn.dit.DiT`, with whatever arguments bound.
+        prediction: what the network regresses: `ops.diffusion.Epsilon`, `Sample` or `Tangent`.
+        sampler: `ops.diffusion.ddim`, `ddpm` or `dpm_solver`. Decoding a given noise is deterministic: where
+            the sampler is not, it decodes by DDIM.
+        steps: of the sampler; must divide `levels`.
+        levels: of the noise schedule.
+        limit: estimates of the data are clipped to this, in normalised units; None for actions that are not
+            normalised to [-1, 1].
+        ema: decay of the averaged weights that sample.
+        vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
+
+    Attributes:
+        noise_shape: of one candidate's noise, (H, A).
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: Spec,
+        obs_steps: int = 1,
+        horizon: int = 16,
+        network: Callable[..., nn.Module] = UNet1d,
+        prediction: diffusion.Prediction | None = None,
+        sampler: diffusion.Sampler = diffusion.ddim,
+        steps: int = 10,
+        levels: int = 100,
+        limit: float | None = 1.0,
+        ema: float = 0.999,
+        vision: str = "cnn",
+        text_dim: int = 64,
+        image_dim: int = 64,
+    ) -> None:
+        for name, value in (("obs_steps", obs_steps), ("horizon", horizon)):
+            if value < 1:
+                raise ConfigError(f"DiffusionPolicy: {name} is {value}; it must be at least 1")
+        chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+        super().__init__(spec=spec, windows={"policy": chunk})
+        self.obs_steps, self.horizon = obs_steps, horizon
+        self.limit, self.ema = limit, ema
+        self.noise_shape = (horizon, len(spec.action))
+        self.prediction = diffusion.Epsilon() if prediction is None else prediction
+        self.schedule = diffusion.Schedule(levels=levels)
+        self.updates = sampler(levels, steps)
+        stochastic = any(update.fresh for update in self.updates)
+        self.decoding = diffusion.ddim(levels, steps) if stochastic else self.updates
+        encoder = ContextEncoder(
+            spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
+        )
+        denoiser = network(action_size=len(spec.action), horizon=horizon, context_size=encoder.width)
+        self.trained = nn.ModuleDict({"encoder": encoder, "denoiser": denoiser})
+        self.averaged = target_of(self.trained)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """One group, `policy`."""
+        return {"policy": list(self.trained.parameters())}
+
+    def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
+        """The regression of the noise, or of what `prediction` says."""
+        ctx = self._encode(batch.obs, self.trained)
+        data = self.normalizer.action(batch.action)[:, None]  # [B 1 H A]
+        draw = noise_of(batch)
+        noise, t = draw.normal(*data.shape), draw.uniform(*data.shape[:2])
+        output = self.trained["denoiser"](self.schedule.interpolate(noise, data, t), t, ctx)
+        angle, _ = self.schedule.at(along(t, data))
+        error = (output - self.prediction.target(noise, data, angle)).square().squeeze(1)
+        yield Loss("policy", masked_mean(error, batch.is_pad))
+
+    def after(self, group: str, step: int) -> None:
+        """Move the averaged weights."""
+        polyak(self.averaged, self.trained, ema_rate(step, self.ema))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        obs: Observation,
+        n: int = 1,
+        *,
+        prefix: torch.Tensor | None = None,
+        noise: Noise | None = None,
+    ) -> torch.Tensor:
+        """`n` chunks per row, `[B n H A]`, within the spec's bounds.
+
+        `prefix [B P A]` is kept as it is; the rest is generated beside it (`Schedule.hold_prefix`).
+        """
+        check_prefix(prefix, horizon=self.horizon, action_size=len(self.spec.action))
+        ctx = self.encode(obs)
+        draw = noise or GlobalNoise(device=self.device)
+        start = draw.normal(len(ctx), n, *self.noise_shape)
+        hold = None if prefix is None else self.schedule.hold_prefix(start, self.normalizer.action(prefix))
+        chunk = diffusion.integrate(
+            self._field(ctx), start, self.updates, self.schedule, draw=draw, project=hold
+        )
+        return with_prefix(self._physical(chunk), prefix)
+
+    def encode(self, obs: Observation) -> torch.Tensor:
+        """The context `[B D]`, from the averaged weights."""
+        return self._encode(obs, self.averaged)
+
+    def decode(self, ctx: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """`noise [B N H A]` to chunks `[B N H A]` within the spec's bounds; deterministic, differentiable."""
+        return self._physical(diffusion.integrate(self._field(ctx), noise, self.decoding, self.schedule))
+
+    def velocity(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """dx/dt of the probability flow at `x [B N H A]` (normalised), `t [B N]`."""
+        return self.schedule.velocity(x, self._clean(ctx, x, t), t)
+
+    def clean(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The one-step estimate of the chunk, `[B N H A]`, physical; no gradient where `limit` clips it."""
+        return self.normalizer.unaction(self._clean(ctx, x, t))
+
+    def _clean(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        angle, _ = self.schedule.at(along(t, x))
+        clean = self.prediction.clean(self.averaged["denoiser"](x, t, ctx), x, angle)
+        return clean if self.limit is None else clean.clamp(-self.limit, self.limit)
+
+    def _field(self, ctx: torch.Tensor) -> Velocity:
+        return lambda x, t: self.velocity(ctx, x, t)
+
+    def _physical(self, chunk: torch.Tensor) -> torch.Tensor:
+        return clip(self.normalizer.unaction(chunk), self.spec)
+
+    def _encode(self, obs: Observation, modules: nn.ModuleDict) -> torch.Tensor:
+        state = state_of(obs, spec=self.spec, obs_steps=self.obs_steps)
+        return modules["encoder"](obs, self.normalizer.state(state))
