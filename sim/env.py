@@ -68,6 +68,10 @@ class GymEnv:
             info=info,
         )
 
+    def render(self) -> np.ndarray:
+        """A picture `[h w 3]` uint8 of now, for people; `RenderingError` where the machine cannot draw."""
+        return np.asarray(self.env.render())
+
     def close(self) -> None:
         """Release what is held."""
         self.env.close()

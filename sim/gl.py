@@ -8,6 +8,7 @@ library makes no context: as long as nobody asks for an image, no driver is touc
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 
@@ -34,6 +35,9 @@ def choose() -> str:
     """Set `MUJOCO_GL` where it is unset, and return it; off Linux MuJoCo's own choice stands."""
     if not os.environ.get("MUJOCO_GL") and sys.platform.startswith("linux"):
         os.environ["MUJOCO_GL"] = next((name for name in _LIBRARIES if loads(name)), "disabled")
+        late = sys.modules.get("mujoco.rendering.classic.gl_context")
+        if late is not None and os.environ["MUJOCO_GL"] in _LIBRARIES:
+            importlib.reload(late)  # MuJoCo was imported first and looked for a screen; it now looks again
     return os.environ.get("MUJOCO_GL", "")
 
 

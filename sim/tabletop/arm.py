@@ -64,7 +64,7 @@ def inverse(pose: np.ndarray) -> np.ndarray:
     dr = np.hypot(x, y) - _HAND * np.cos(pitch) - _SHOULDER[0]
     dz = z + _HAND * np.sin(pitch) - _SHOULDER[1]
     bend = np.arccos(np.clip((dr**2 + dz**2 - _L1**2 - _L2**2) / (2 * _L1 * _L2), -1.0, 1.0))
-    lift = np.arctan2(dr, dz) - np.arctan2(_L2 * np.sin(bend), _L1 + _L2 * np.cos(bend)) - _A1
+    lift = wrap(np.arctan2(dr, dz) - np.arctan2(_L2 * np.sin(bend), _L1 + _L2 * np.cos(bend)) - _A1)
     elbow = bend - np.pi / 2 + _A1 + _A2
     wrist = pitch - lift - elbow
     low, high = limits()
@@ -100,6 +100,11 @@ def droop(joints: np.ndarray) -> np.ndarray:
     sag = np.zeros((*torque.shape[:-1], 5))
     sag[..., 1:4] = torque / kp
     return sag
+
+
+def wrap(angle: np.ndarray) -> np.ndarray:
+    """Angles brought into [-pi, pi)."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def gap_angle(gap: np.ndarray | float) -> np.ndarray:

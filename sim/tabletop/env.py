@@ -57,11 +57,10 @@ class TabletopEnv(gymnasium.Env):
         self._low, self._high = arm.limits()
         action, seen = self.spec_.action, self.spec_.state
         self.action_space = gymnasium.spaces.Box(*_bounds(action))
-        frame = (image_size, image_size, 3)
-        self.observation_space = gymnasium.spaces.Dict(
-            {"state": gymnasium.spaces.Box(*_bounds(seen))}
-            | {name: gymnasium.spaces.Box(0, 255, frame, np.uint8) for name in self.spec_.images}
-        )
+        spaces: dict[str, gymnasium.Space] = {"state": gymnasium.spaces.Box(*_bounds(seen))}
+        for name, image in self.spec_.images.items():
+            spaces[name] = gymnasium.spaces.Box(0, 255, (image.height, image.width, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Dict(spaces)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -20,6 +20,16 @@ _CLEAR = 0.007  # between the fixed finger and a thing while the hand comes down
 _TURNS = np.arange(4) * np.pi / 2
 
 
+def hand_at(place: np.ndarray, pitch: float, turn: float) -> np.ndarray:
+    """The tool's pose `[5]` at `place [3]` with the fingers in line with `turn` (rad), either way.
+
+    Where the arm cannot reach so steeply, the hand leans ahead.
+    """
+    x, y, z = place[0], place[1], max(place[2], FLOOR)
+    roll = (turn - np.arctan2(y, x) + np.pi / 2) % np.pi - np.pi / 2
+    return np.array([x, y, z, arm.steepest(np.array([x, y, z]), pitch), roll])
+
+
 @dataclass(frozen=True)
 class Grip:
     """How a thing is held.
@@ -54,7 +64,7 @@ class Grip:
 def choose_grip(scene: Scene, slot: int, style: Style) -> Grip:
     """Close across two faces of a cube: those that turn the wrist least, or (`style.side` -1) the others."""
     thing = scene.object(slot)
-    rolls = wrap(thing.yaw - np.arctan2(thing.position[1], thing.position[0]) + _TURNS)
+    rolls = arm.wrap(thing.yaw - np.arctan2(thing.position[1], thing.position[0]) + _TURNS)
     rolls = rolls[np.argsort(np.abs(rolls))]
     return Grip(
         roll=float(rolls[0] if style.side > 0 else rolls[1]),
@@ -111,8 +121,3 @@ def held(scene: Scene, slot: int) -> bool:
     thing = scene.object(slot)
     near = np.linalg.norm(thing.position - scene.ee) < 0.03
     return bool(near and thing.position[2] > thing.size / 2 + 0.015)
-
-
-def wrap(angle: np.ndarray) -> np.ndarray:
-    """Angles brought into [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -41,7 +41,7 @@ class Frames:
         """A fine picture `[height width 3]` uint8 from the side, with shadows, drawn at twice the size."""
         view = mujoco.MjvCamera()
         view.lookat[:] = [0.15, 0.0, 0.07]
-        view.distance, view.azimuth, view.elevation = 0.72, 140, -28
+        view.distance, view.azimuth, view.elevation = 0.7, 140, -30
         renderer = self._renderer(2 * width, 2 * height)
         renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         large = self._draw(renderer, view).reshape(height, 2, width, 2, 3)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from robopolicy.core.errors import UnknownNameError
 from sim.tabletop.task import Task
+from sim.tabletop.tasks.pick import Pick
 from sim.tabletop.tasks.pick_place import PickPlace
+from sim.tabletop.tasks.push import Push
 from sim.tabletop.tasks.reach import Reach
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, PickPlace)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, Push, Pick, PickPlace)}
 
 
 def task(name: str) -> Task:
