@@ -26,7 +26,7 @@ def losses_are_finite(build: Build, spec: Spec) -> None:
     """Every loss is a finite scalar of a declared group, with and without gradients."""
     learner = tiny_learner(build, spec)
     groups, batch = learner.groups(), tiny_batch(learner)
-    found = [loss for round_ in _rounds(learner, batch, 0) for loss in round_]
+    found = [loss for round_ in rounds(learner, batch, 0) for loss in round_]
     assert found, "losses() yields nothing"
     for loss in found:
         assert loss.group in groups, f"a loss names group '{loss.group}'; groups() has {sorted(groups)}"
@@ -46,7 +46,7 @@ def groups_cover_the_parameters(build: Build, spec: Spec) -> None:
     reached: set[torch.nn.Parameter] = set()
     for step in range(4):
         for loss in (
-            loss for round_ in _rounds(learner, tiny_batch(learner, step=step), step) for loss in round_
+            loss for round_ in rounds(learner, tiny_batch(learner, step=step), step) for loss in round_
         ):
             gradients = torch.autograd.grad(
                 loss.value, groups[loss.group], allow_unused=True, retain_graph=True
@@ -71,10 +71,7 @@ def groups_do_not_depend_on_data(build: Build, spec: Spec) -> None:
     learner = tiny_learner(build, spec)
     for step in range(3):
         one, other = (
-            [
-                [loss.group for loss in round_]
-                for round_ in _rounds(learner, tiny_batch(learner, step=i), step)
-            ]
+            [[loss.group for loss in round_] for round_ in rounds(learner, tiny_batch(learner, step=i), step)]
             for i in (step, 97)
         )
         assert one == other, f"step {step} yields {one} on one batch and {other} on another"
@@ -84,18 +81,10 @@ def updates_stay_in_their_group(build: Build, spec: Spec) -> None:
     """A group's step and what follows it move no other group's parameters."""
     learner = tiny_learner(build, spec)
     groups = learner.groups()
-    for round_ in _rounds(learner, tiny_batch(learner), 0):
+    for round_ in rounds(learner, tiny_batch(learner), 0):
         moving = {loss.group for loss in round_}
         still = {name: [p.clone() for p in ps] for name, ps in groups.items() if name not in moving}
-        gradients = [
-            torch.autograd.grad(loss.value, groups[loss.group], allow_unused=True) for loss in round_
-        ]
-        with torch.no_grad():
-            for loss, of_group in zip(round_, gradients, strict=True):
-                for parameter, gradient in zip(groups[loss.group], of_group, strict=True):
-                    parameter -= 0 if gradient is None else 1e-3 * gradient
-        for group in moving:
-            learner.after(group, 0)
+        descend(learner, round_, step=0)
         for name, was in still.items():
             same = all(torch.equal(p, q) for p, q in zip(groups[name], was, strict=True))
             assert same, f"the update of {sorted(moving)} moved parameters of '{name}'"
@@ -167,14 +156,28 @@ def check_learner(build: Build, *, spec: Spec | None = None) -> None:
             check_policy(learner)
 
 
-def _rounds(learner: Learner, batch: Batch, step: int) -> Iterator[tuple[Loss, ...]]:
+def descend(learner: Learner, losses: tuple[Loss, ...], *, step: int, rate: float = 1e-3) -> None:
+    """What the trainer does with one yield, by plain gradient descent."""
+    groups = learner.groups()
+    gradients = [
+        torch.autograd.grad(loss.value, groups[loss.group], retain_graph=True, materialize_grads=True)
+        for loss in losses
+    ]
+    for loss, of_group in zip(losses, gradients, strict=True):
+        for parameter, gradient in zip(groups[loss.group], of_group, strict=True):
+            parameter.data.sub_(gradient, alpha=rate)
+        learner.after(loss.group, step)
+
+
+def rounds(learner: Learner, batch: Batch, step: int) -> Iterator[tuple[Loss, ...]]:
+    """What `losses` yields, each yield as a tuple."""
     for losses in learner.losses(batch, step):
         yield (losses,) if isinstance(losses, Loss) else losses
 
 
 def _values(learner: Learner) -> list[float]:
     """The losses of the tiny batch, whose noise is made anew: a batch's noise runs on as it is drawn."""
-    return [loss.value.item() for round_ in _rounds(learner, tiny_batch(learner), 0) for loss in round_]
+    return [loss.value.item() for round_ in rounds(learner, tiny_batch(learner), 0) for loss in round_]
 
 
 def _gradients(learner: Learner, batch: Batch) -> list[torch.Tensor]:
@@ -182,7 +185,7 @@ def _gradients(learner: Learner, batch: Batch) -> list[torch.Tensor]:
     groups = learner.groups()
     return [
         gradient
-        for round_ in _rounds(learner, batch, 0)
+        for round_ in rounds(learner, batch, 0)
         for loss in round_
         for gradient in torch.autograd.grad(
             loss.value, groups[loss.group], retain_graph=True, materialize_grads=True

@@ -75,9 +75,10 @@ def tiny_learner(build: Build, spec: Spec, *, seed: int = 0, steps: int = 0) -> 
     torch.manual_seed(seed)
     learner = build(spec)
     learner.normalizer.fit(tiny_store(spec).stats())
-    trainer = tiny_trainer(learner, steps)
-    for step in range(steps):
-        trainer.step(tiny_batch(learner, step=step))
+    if steps:
+        trainer = tiny_trainer(learner, steps)
+        for step in range(steps):
+            trainer.step(tiny_batch(learner, step=step))
     return learner
 
 

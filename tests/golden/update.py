@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from robopolicy.core.build import build
-from robopolicy.core.learner import Loss
 from robopolicy.testing import tiny_batch, tiny_learner, tiny_spec
+from robopolicy.testing.learners import descend, rounds
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "losses.json"
@@ -28,21 +28,12 @@ def mean_loss(config: Path) -> float:
     """Of the method in this file, over its first steps."""
     node = yaml.safe_load(config.read_text())
     learner = tiny_learner(lambda spec: build(node, spec=spec), tiny_spec())
-    groups, total = learner.groups(), 0.0
+    total = 0.0
     for step in range(STEPS):
         torch.manual_seed(step)  # dropout
-        for losses in learner.losses(tiny_batch(learner, step=step, rows=ROWS), step):
-            yielded = (losses,) if isinstance(losses, Loss) else losses
-            gradients = [
-                torch.autograd.grad(loss.value, groups[loss.group], allow_unused=True, retain_graph=True)
-                for loss in yielded
-            ]
-            for loss, of_group in zip(yielded, gradients, strict=True):
-                for parameter, gradient in zip(groups[loss.group], of_group, strict=True):
-                    if gradient is not None:
-                        parameter.data.sub_(gradient, alpha=RATE)
-                learner.after(loss.group, step)
-                total += loss.value.item()
+        for losses in rounds(learner, tiny_batch(learner, step=step, rows=ROWS), step):
+            descend(learner, losses, step=step, rate=RATE)
+            total += sum(loss.value.item() for loss in losses)
     return total / STEPS
 
 
