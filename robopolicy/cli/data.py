@@ -34,8 +34,7 @@ def info(paths: Sequence[str], words: Words) -> None:
     from robopolicy.data.lerobot import open_dataset
 
     options(words)
-    for path in paths:
-        dataset = open_dataset(path)
+    for path, dataset in ((path, open_dataset(path)) for path in paths):
         spec, count, success = dataset.spec, dataset.num_episodes, dataset.load("state").success
         print(f"{path}: {count} episodes, {dataset.num_frames} frames at {dataset.fps:g} Hz")
         print(f"  robot    {dataset.robot_type}\n  success  {int(success.sum())} of {count} episodes")
@@ -54,8 +53,7 @@ def check(paths: Sequence[str], words: Words) -> int:
     from robopolicy.data.check import check as examine
     from robopolicy.data.check import quarantine
 
-    options(words)
-    reports = {path: examine(path) for path in paths}
+    reports = {path: examine(path) for path in paths} | options(words)
     for path, report in reports.items():
         held = f"{report.num_episodes} episodes, {report.num_frames} frames"
         print(f"{path}: {held}, {len(report.findings)} finding(s)")
@@ -69,8 +67,8 @@ def convert(paths: Sequence[str], words: Words) -> None:
     """Convert one file into a new dataset."""
     from robopolicy.data.convert import convert as convert_file
 
-    dataset = convert_file(*paths, **options(words, control_hz=20.0, text=""))
-    print(f"{dataset.root}: {dataset.num_episodes} episodes, {dataset.num_frames} frames")
+    convert_file(*paths, **options(words, control_hz=20.0, text=""))
+    info(paths[-1:], split([]))
 
 
 def merge(paths: Sequence[str], words: Words) -> None:
@@ -78,5 +76,5 @@ def merge(paths: Sequence[str], words: Words) -> None:
     from robopolicy.data.merge import merge as merge_datasets
 
     options(words)
-    dataset = merge_datasets(paths[:-1], paths[-1])
-    print(f"{dataset.root}: {dataset.num_episodes} episodes, {dataset.num_frames} frames")
+    merge_datasets(paths[:-1], paths[-1])
+    info(paths[-1:], split([]))

@@ -1,0 +1,150 @@
+"""The stages of `robopolicy quickstart`. To change what it does, change this list.
+
+Each stage calls what the command of the same name calls, and says that command, so that it can be done by
+hand. All of them go on by themselves where they were interrupted: episodes that are recorded, steps that are
+checkpointed and blocks that are evaluated are not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robopolicy.cli.pipeline import Report, Run, Stage
+
+
+def stages() -> tuple[Stage, ...]:
+    """What quickstart does, in order."""
+    return (
+        Stage(name="collect", title="collect demonstrations", work=_collect, by_hand=_collect_by_hand),
+        Stage(name="train", title="train the policy", work=_train, by_hand=_train_by_hand),
+        Stage(name="evaluate", title="evaluate on test states", work=_evaluate, by_hand=_evaluate_by_hand),
+        Stage(name="report", title="write report and recording", work=_report, by_hand=_report_by_hand),
+    )
+
+
+def _collect(run: Run, report: Report) -> Mapping[str, Any]:
+    from robopolicy.data.lerobot import open_dataset
+    from robopolicy.train.collect import collect
+
+    asked = run.settings
+    collect(
+        asked["task"],
+        asked["episodes"],
+        asked["quality"],
+        run.folder / "data",
+        workers=_workers(run),
+        seed=asked["seed"],
+        progress=report,
+    )
+    dataset = open_dataset(run.folder / "data")
+    success = dataset.load("state").success
+    return {"episodes": len(success), "successful": int(success.sum()), "frames": dataset.num_frames}
+
+
+def _collect_by_hand(run: Run) -> str:
+    asked = run.settings
+    return (
+        f"robopolicy collect task={asked['task']} quality={asked['quality']} "
+        f"episodes={asked['episodes']} seed={asked['seed']} output={run.folder / 'data'}"
+    )
+
+
+def _train(run: Run, report: Report) -> Mapping[str, Any]:
+    from robopolicy.cli.compose import compose
+    from robopolicy.train.run import train
+
+    config = compose("train", _train_words(run))
+    train(config, run.folder, report=report)
+    return {"steps": config["steps"], "batch_size": config["batch_size"]}
+
+
+def _train_words(run: Run) -> list[str]:
+    asked = run.settings
+    return [
+        f"data={run.folder / 'data'}",
+        f"task={asked['task']}",
+        f"policy={asked['policy']}",
+        f"steps={asked['steps']}",
+        f"seed={asked['seed']}",
+    ]
+
+
+def _train_by_hand(run: Run) -> str:
+    return f"robopolicy train {' '.join(_train_words(run))} output={run.folder}"
+
+
+def _evaluate(run: Run, report: Report) -> Mapping[str, Any]:
+    from robopolicy.evaluate.rollout import evaluate
+
+    name = run.settings["policy"]
+    results = evaluate(
+        {name: run.folder},
+        run.settings["task"],
+        episodes=run.settings["test_episodes"],
+        split="test",
+        workers=_workers(run),
+        out=_results(run),
+        progress=report,
+    )
+    found = results.policies[name]
+    return {"success": found.success, "interval": list(found.interval), "episodes": found.episodes}
+
+
+def _evaluate_by_hand(run: Run) -> str:
+    asked = run.settings
+    return (
+        f"robopolicy eval {run.folder} task={asked['task']} episodes={asked['test_episodes']} split=test "
+        f"output={_results(run)}"
+    )
+
+
+def _report(run: Run, report: Report) -> Mapping[str, Any]:
+    from robopolicy.cli.recording import record_results
+    from robopolicy.evaluate.report import StageLine, write_report
+    from robopolicy.evaluate.results import read_results
+
+    films = record_results(_results(run), recording(run), progress=report)
+    write_report(
+        run.folder / "report.html",
+        title=f"Quickstart: {run.settings['policy']} on {run.settings['task']}",
+        results=read_results(_results(run)),
+        curves={run.settings["policy"]: run.folder / "log.jsonl"},
+        films=films,
+        stages=[
+            StageLine(name=stage.title, seconds=facts["seconds"], command=stage.by_hand(run))
+            for stage in stages()
+            if (facts := run.facts(stage.name))
+        ],
+        notes=_notes(run),
+    )
+    return {"films": len(films)}
+
+
+def _notes(run: Run) -> list[str]:
+    asked, data = run.settings, run.facts("collect")
+    return [
+        f"Trained on {data['episodes']} demonstrations of quality '{asked['quality']}', of which "
+        f"{data['successful']} succeeded. Cloning repeats what its data do, mistakes included.",
+        f"The films are in {recording(run).name} too: rerun {recording(run)}",
+    ]
+
+
+def _report_by_hand(run: Run) -> str:
+    return f"robopolicy view {_results(run)} output={recording(run)}"
+
+
+def recording(run: Run) -> Path:
+    """The Rerun recording of a run."""
+    return run.folder / "episodes.rrd"
+
+
+def _results(run: Run) -> Path:
+    return run.folder / "eval"
+
+
+def _workers(run: Run) -> int:
+    from robopolicy.core.threads import usable_cores
+
+    return run.settings["workers"] or usable_cores()

@@ -1,0 +1,173 @@
+"""Every row of what a user can get wrong: status 2, one message with the thing and the fix, nothing lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from robopolicy.data.lerobot import open_dataset
+from robopolicy.data.writer import DatasetWriter
+from robopolicy.testing import tiny_spec, tiny_store
+from robopolicy.train.collect import collect
+from robopolicy.train.run import train
+
+TASK = "tabletop/reach"
+FLOW = {"_target_": "robopolicy.policies.flow.FlowPolicy", "horizon": 4}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A dataset and a run trained on it; another dataset and run of a body that no suite has."""
+    root = tmp_path_factory.mktemp("made")
+    collect(TASK, 3, "expert", root / "data")
+    settings = {"policy": FLOW, "steps": 1, "batch_size": 4}
+    train({**settings, "data": str(root / "data"), "task": TASK}, root / "run", report=lambda *_: None)
+    store = tiny_store(tiny_spec())
+    with DatasetWriter(root / "foreign", spec=tiny_spec()) as writer:
+        for index in range(2):
+            writer.append(store.episode(index))
+    train({**settings, "data": str(root / "foreign")}, root / "stranger", report=lambda *_: None)
+    return root
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of something made, to be damaged."""
+
+    def of(name: str) -> Path:
+        return Path(shutil.copytree(made / name, tmp_path / "copies" / name, symlinks=True))
+
+    return of
+
+
+def test_unknown_task(mistake, made, tmp_path) -> None:
+    for words in (["collect"], ["eval", str(made / "run")], ["quickstart"]):
+        assert "did you mean 'tabletop/reach'" in mistake(*words, "task=tabletop/raech")
+    assert "did you mean 'tabletop/reach'" in mistake("check", "tabletop/raech")
+    assert "did you mean 'expert'" in mistake("collect", f"task={TASK}", "quality=exprt")
+    assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+def test_unknown_policy(mistake, made) -> None:
+    assert "no policy 'flwo'; did you mean 'flow'" in mistake("train", "policy=flwo", f"data={made / 'data'}")
+    assert "no policy 'flwo'; did you mean 'flow'" in mistake("check", "flwo")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "policy.horzon=8"], "did you mean 'horizon'"),
+        (["train", "optim.weight_decy=0"], "did you mean 'optim.weight_decay'"),
+        (["train", "stesp=8"], "did you mean 'steps'"),
+        (["train", "policy.horizon=many"], "horizon is 'many'"),
+        (["train", "steps=0"], "steps is 0"),
+        (["train", "task=["], "'['"),
+        (["collect", "observ=all"], "did you mean 'observe'"),
+        (["data", "convert", "a.npz", "b", "control_hs=3"], "did you mean 'control_hz'"),
+    ],
+)
+def test_a_key_or_value_that_does_not_exist(mistake, made, words, said) -> None:
+    data = [f"data={made / 'data'}"] if words[0] == "train" else []
+    assert said in mistake(*words, *data)
+
+
+def test_what_is_missing_is_named(mistake, made) -> None:
+    assert "data is not given" in mistake("train")
+    assert "add task=" in mistake("eval", str(made / "stranger"))
+    assert "usage" in mistake("data", "merge", "a", "b")
+
+
+def test_bodies_that_do_not_fit(mistake, made) -> None:
+    shapes = mistake("eval", str(made / "stranger"), f"task={TASK}", "workers=1")
+    assert "action.names: the policy has ['turn', 'push', 'move'], the environment has" in shapes
+    semantics = mistake("eval", str(made / "run"), "env={action_mode: ee}", "workers=1")
+    assert "frame" in semantics
+    assert "data" in mistake("data", "merge", str(made / "data"), str(made / "foreign"), "both")
+    assert not Path("both").exists()
+
+
+def test_empty_dataset(mistake, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    with DatasetWriter(tmp_path / "none", spec=tiny_spec()):
+        pass
+    for name in ("missing", "empty", "none"):
+        for words in (["train", f"data={name}"], ["data", "info", name]):
+            assert name in mistake(*words)
+
+
+def test_dataset_cut_short_by_a_kill(cli, mistake, tmp_path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "robopolicy.cli.main",
+        "collect",
+        f"task={TASK}",
+        "episodes=400",
+        "output=data",
+    ]
+    killed = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("data/**/*"))) < 12 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    held = open_dataset(tmp_path / "data").num_episodes
+    assert 0 < held < 400
+    assert cli("data", "check", "data").status == 0
+    assert cli("collect", f"task={TASK}", f"episodes={held + 1}", "output=data", "workers=1").status == 0
+    assert open_dataset(tmp_path / "data").num_episodes == held + 1
+
+
+def test_dataset_with_a_truncated_file(cli, mistake, copy) -> None:
+    data = copy("data")
+    parquet = next(data.glob("data/**/*.parquet"))
+    os.truncate(parquet, parquet.stat().st_size // 2)
+    assert parquet.name in mistake("train", f"data={data}")
+    found = cli("data", "check", str(data))
+    assert found.status == 1
+    assert parquet.name in found.out
+
+
+def test_checkpoint_with_a_flipped_byte(mistake, copy) -> None:
+    run = copy("run")
+    weights = next(run.glob("checkpoints/step_*/model.safetensors"))
+    raw = bytearray(weights.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    weights.write_bytes(raw)
+    assert "SHA-256" in mistake("eval", str(run), f"task={TASK}")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("_target_: os.system\ncommand: touch owned\n", "'os.system' is refused"),
+        ("hydra: {run: {dir: owned}}\n", "hydra"),
+        ("_target_: robopolicy.policies.flow.FlowPolicy\nhorizon: ${oc.env:HOME}\n", "interpolation"),
+        ("!!python/object/apply:os.system [touch owned]\n", "tag"),
+    ],
+)
+def test_checkpoint_from_a_stranger(mistake, copy, config, said) -> None:
+    folder = next(copy("run").glob("checkpoints/step_*"))
+    (folder / "config.yaml").write_text(config)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    digest = hashlib.sha256(config.encode()).hexdigest()
+    manifest["files"]["config.yaml"] = {"size": len(config.encode()), "sha256": digest}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert said in mistake("eval", str(folder), f"task={TASK}", "workers=1")
+    assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize("name", ["policy.pt", "policy.pkl", "policy.ckpt"])
+def test_pickle_offered_as_checkpoint(mistake, tmp_path, name) -> None:
+    (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    assert "pickle" in mistake("eval", name, f"task={TASK}")
+    assert not Path("owned").exists()
