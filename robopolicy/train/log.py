@@ -25,7 +25,7 @@ from robopolicy.core.errors import UserError
 LINE_EVERY_S = 30.0  # between plain lines, where there is no terminal to draw a bar on
 SHOW_EVERY_S = 0.2  # between two moves of the bar
 
-Report = Callable[[int, int], None]  # steps made, steps in all
+Report = Callable[[int, int], object]  # steps made, steps in all
 
 
 class Means:

@@ -12,7 +12,7 @@ norm and once for the update.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -94,15 +94,19 @@ class GroupOptimizer:
             fused=True,
         )
 
-    def step(
-        self, gradients: Sequence[torch.Tensor | None], step: int, *, norm: torch.Tensor, bad: torch.Tensor
-    ) -> None:
-        """Update the group, clipped by `norm`, unless `bad` (0 or 1, float32 `[]`) says to leave it.
+    def gradient_norm(self) -> torch.Tensor:
+        """The norm of the group's gradients together, `[]`, without waiting for the device."""
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        return nn.utils.get_total_norm(gradients, foreach=True) if gradients else torch.zeros(())
 
-        `gradients` are in the order of `parameters`; None leaves a parameter untouched.
+    def step(self, step: int, *, norm: torch.Tensor, bad: torch.Tensor) -> None:
+        """Update the group from its parameters' gradients, and drop those.
+
+        Args:
+            step: for the schedule.
+            norm: of the gradients; they are clipped by it.
+            bad: 1 leaves parameters and moments as they are, 0 does not; float32 `[]`.
         """
-        for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
-            parameter.grad = gradient
         for group in self._adam.param_groups:
             group["lr"] = self.rate(step)
         # The two attributes that torch's fused kernels read; GradScaler sets them in the same way.
@@ -132,11 +136,3 @@ class GroupOptimizer:
             name, _, moment = key.rpartition("/")
             parameter = self.parameters[name]
             self._adam.state[parameter][moment] = value.to(parameter.device, copy=True)
-
-
-def gradient_norm(gradients: Sequence[torch.Tensor | None]) -> torch.Tensor:
-    """The norm of all gradients together, `[]`, without waiting for the device."""
-    given = [gradient for gradient in gradients if gradient is not None]
-    if not given:
-        return torch.zeros(())
-    return nn.utils.get_total_norm(given, foreach=True)

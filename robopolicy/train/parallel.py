@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from robopolicy.core.errors import UserError
-from robopolicy.core.threads import use_threads
+from robopolicy.core.threads import usable_cores, use_threads
 
 
 def train_all(runs: Mapping[Path, Mapping[str, Any]], *, workers: int | None = None) -> list[Path]:
@@ -53,7 +53,7 @@ def train_all(runs: Mapping[Path, Mapping[str, Any]], *, workers: int | None = N
     kept = {n: signal.signal(n, pass_on) for n in (signal.SIGTERM, signal.SIGINT) if listening}
     try:
         while running or (waiting and not stop):
-            while waiting and not stop and len(running) < (workers or os.cpu_count() or 1):
+            while waiting and not stop and len(running) < (workers or usable_cores()):
                 out, config = waiting.pop(0)
                 process = context.Process(target=_train, args=(dict(config), out))
                 process.start()

@@ -198,6 +198,7 @@ class _Run:
         step = self.trainer.count
         if step == self.saved:
             return
+        self.trainer.check()
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.learner.parameters()):
             raise DivergedError(f"a weight is not finite at step {step}; lower optim.lr. {self._last_good()}")
         self.checkpoints.save(

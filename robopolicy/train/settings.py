@@ -13,6 +13,8 @@ from robopolicy.core.build import fill
 from robopolicy.core.errors import ConfigError
 from robopolicy.train.optim import AdamW
 
+OBSERVE = ("state", "pixels", "all")  # see `Spec.observe`
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
@@ -89,6 +91,10 @@ class RunSettings:
             raise ConfigError(f"seed is {self.seed}; it must not be negative")
         if self.batch_size % self.microbatches:
             raise ConfigError(f"microbatches {self.microbatches} must divide batch_size {self.batch_size}")
+        if not self.phases:
+            raise ConfigError("phases is empty; a run needs at least one, for example [{name: offline}]")
+        if self.observe not in OBSERVE:
+            raise ConfigError(f"observe is '{self.observe}'; one of {list(OBSERVE)} is meant")
         if not 0 <= self.validation < 1:
             raise ConfigError(f"validation is {self.validation}; a share within [0, 1) is meant")
         if self.device.startswith("cuda") and not torch.cuda.is_available():

@@ -28,7 +28,7 @@ from robopolicy.core.learner import Learner, Loss
 from robopolicy.core.noise import StepNoise
 from robopolicy.core.normalize import Normalizer
 from robopolicy.core.types import Batch
-from robopolicy.train.optim import AdamW, GroupOptimizer, gradient_norm
+from robopolicy.train.optim import AdamW, GroupOptimizer
 
 PRECISIONS = ("fp32", "bf16")
 MAX_BAD = 5  # steps in a row that are not finite before the run stops
@@ -101,17 +101,15 @@ class Trainer:
         streams = [(self.learner.losses(part, self.count), weight) for part, weight in parts]
         metrics: dict[str, torch.Tensor] = {}
         bad = torch.zeros((), device=self.device)
-        while (round_ := self._differentiate(streams)) is not None:
-            gradients, values = round_
-            norms = {group: gradient_norm(of_group) for group, of_group in gradients.items()}
+        while (losses := self._differentiate(streams, metrics)) is not None:
+            norms = {group: self._optimizers[group].gradient_norm() for group in losses}
             for group, norm in norms.items():
-                values[f"grad_norm/{group}"] = norm
-                bad = torch.maximum(bad, (~torch.isfinite(norm + values[f"loss/{group}"])).float())
-            for group, of_group in gradients.items():
-                self._optimizers[group].step(of_group, self.count, norm=norms[group], bad=bad)
-            for group in gradients:
+                metrics |= {f"loss/{group}": losses[group], f"grad_norm/{group}": norm}
+                bad = torch.maximum(bad, (~torch.isfinite(norm + losses[group])).float())
+            for group, norm in norms.items():
+                self._optimizers[group].step(self.count, norm=norm, bad=bad)
+            for group in norms:
                 self.learner.after(group, self.count)
-            metrics |= values
         self.count += 1
         total, row, most = self._bad
         row = (row + 1) * bad
@@ -164,39 +162,45 @@ class Trainer:
             yield with_noise(part, noise), (stop - start) / total
 
     def _differentiate(
-        self, streams: list[tuple[Iterator[Loss | tuple[Loss, ...]], float]]
-    ) -> tuple[dict[str, list[torch.Tensor | None]], dict[str, torch.Tensor]] | None:
-        """Advance every micro-batch by one yield: gradients by group and metrics; None when all ended."""
-        gradients: dict[str, list[torch.Tensor | None]] = {}
-        values: dict[str, torch.Tensor] = {}
+        self,
+        streams: list[tuple[Iterator[Loss | tuple[Loss, ...]], float]],
+        metrics: dict[str, torch.Tensor],
+    ) -> dict[str, torch.Tensor] | None:
+        """Advance every micro-batch by one yield and leave the gradients of its groups on their parameters.
+
+        Returns the loss of each group, or None when every micro-batch has ended; the learner's own metrics
+        are written into `metrics`.
+        """
+        losses: dict[str, torch.Tensor] = {}
+        said: dict[str, torch.Tensor] = {}
         ended = 0
         for stream, weight in streams:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
-                losses = next(stream, None)
-            if losses is None:
+                yielded = next(stream, None)
+            if yielded is None:
                 ended += 1
                 continue
-            losses = (losses,) if isinstance(losses, Loss) else losses
-            for loss in losses:
-                if loss.group not in self._optimizers:
-                    raise ValueError(
-                        f"a loss names the group '{loss.group}'; there are {sorted(self._optimizers)}"
-                    )
-                found = torch.autograd.grad(
-                    loss.value * weight,
-                    list(self._optimizers[loss.group].parameters.values()),
-                    retain_graph=loss is not losses[-1],
-                    allow_unused=True,
+            together = (yielded,) if isinstance(yielded, Loss) else yielded
+            for loss in together:
+                # `backward`, not `autograd.grad`: it gives gradients the layout of their parameters and
+                # memory of their own, which the fused kernel counts on.
+                (loss.value * weight).backward(
+                    inputs=self._parameters(loss.group), retain_graph=loss is not together[-1]
                 )
-                before = gradients.get(loss.group, [None] * len(found))
-                gradients[loss.group] = [_sum(a, b) for a, b in zip(before, found, strict=True)]
-                for name, value in {f"loss/{loss.group}": loss.value, **loss.metrics}.items():
-                    values[name] = values.get(name, 0) + value.detach() * weight
+                losses[loss.group] = losses.get(loss.group, 0) + loss.value.detach() * weight
+                for name, value in loss.metrics.items():
+                    said[name] = said.get(name, 0) + value.detach() * weight
         if ended == len(streams):
             return None
         if ended:
             raise RuntimeError("micro-batches yielded different losses: `losses` must not depend on the data")
-        return gradients, values
+        metrics |= said
+        return losses
+
+    def _parameters(self, group: str) -> list[nn.Parameter]:
+        if group not in self._optimizers:
+            raise ValueError(f"a loss names the group '{group}'; groups() has {sorted(self._optimizers)}")
+        return list(self._optimizers[group].parameters.values())
 
 
 def validate(learner: Learner, batches: Iterable[Batch], *, seed: int) -> dict[str, float]:
@@ -241,10 +245,6 @@ def step_key(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _sum(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
-    return b if a is None else a if b is None else a + b
-
-
 def _named_groups(learner: Learner) -> dict[str, dict[str, nn.Parameter]]:
     """The learner's groups with their parameters' names; each trainable parameter in exactly one."""
     names = {parameter: name for name, parameter in learner.named_parameters()}
@@ -256,6 +256,10 @@ def _named_groups(learner: Learner) -> dict[str, dict[str, nn.Parameter]]:
     trainable = {name for name, parameter in learner.named_parameters() if parameter.requires_grad}
     if twice := sorted({name for name in owned if owned.count(name) > 1}):
         raise ValueError(f"{type(learner).__name__}.groups() holds {twice} twice")
+    if frozen := sorted(set(owned) - trainable):
+        raise ValueError(
+            f"{type(learner).__name__}.groups() holds {frozen}, which are frozen; leave them out"
+        )
     if forgotten := sorted(trainable - set(owned)):
         raise ValueError(f"{type(learner).__name__}.groups() leaves out {forgotten}; freeze or add them")
     return groups
