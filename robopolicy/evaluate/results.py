@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robopolicy.control.loop import Outcome
+from robopolicy.core.errors import ConfigError
 from robopolicy.evaluate.compare import Comparison, compare_all
 from robopolicy.evaluate.stats import clopper_pearson, paired_bootstrap
 
@@ -98,6 +99,22 @@ class Results:
         aside = path.with_suffix(".tmp")
         aside.write_text(json.dumps(self.to_plain(), indent=1))
         os.replace(aside, path)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """`results.json` of an evaluation.
+
+    Raises:
+        ConfigError: there is none, or it is damaged.
+    """
+    path = folder / "results.json"
+    try:
+        raw = json.loads(path.read_text())
+        if not (raw["policies"] and raw["runs"] and raw["protocol"]):
+            raise ValueError("it is empty")
+        return raw
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is missing or damaged ({error}); evaluate again") from error
 
 
 def summarise(

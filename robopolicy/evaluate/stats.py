@@ -178,7 +178,7 @@ class SequentialMcNemar:
             found.append(Look(episodes=episodes, difference=int(max(bound, 1)), spent=spent))
         return found
 
-    def stops(self, a: Sequence[bool], b: Sequence[bool]) -> Look | None:
+    def stops(self, a: Sequence[bool] | np.ndarray, b: Sequence[bool] | np.ndarray) -> Look | None:
         """The first look at which the results `a` and `b`, in order, already differ; None while they do not.
 
         The looks taken are those that the results reach; a result beyond the deciding look changes nothing.

@@ -217,3 +217,11 @@ class _Progress:
         aside = self._path.with_suffix(".tmp")
         aside.write_text(json.dumps({"request": self._request, "seeds": seeds, "episodes": episodes}))
         os.replace(aside, self._path)
+
+
+def task_of(dataset: Path | str) -> str | None:
+    """The task a dataset was collected from; None where it was not collected here."""
+    try:
+        return json.loads((Path(dataset) / "meta" / "collect.json").read_text())["request"]["task"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -51,7 +51,7 @@ def test_more_can_be_asked_for_later_and_less_changes_nothing(whole, tmp_path):
 
 
 def test_failures_are_kept_and_marked_or_left_out(tmp_path):
-    everything = open_dataset(collect(TASK, 12, "poor", tmp_path / "all")).load("state")
+    everything = open_dataset(collect("tabletop/pick_place", 10, "poor", tmp_path / "all")).load("state")
     assert not everything.success.all()
     with pytest.raises(UnknownNameError, match="expert"):
         collect(TASK, 3, "exprt", tmp_path / "typo")

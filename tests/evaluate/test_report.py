@@ -1,0 +1,103 @@
+import base64
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pointmass import PointMass, ToGoal, make_long
+
+from robopolicy.core.errors import ConfigError
+from robopolicy.core.suites import make_env
+from robopolicy.evaluate.film import Film, film, films, reels
+from robopolicy.evaluate.report import StageLine, write_report
+from robopolicy.evaluate.results import read_results
+from robopolicy.evaluate.rollout import evaluate
+from robopolicy.evaluate.sketch import draw
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    out = tmp_path_factory.mktemp("eval")
+    evaluate({"good": ToGoal(shake=0.2), "a<b>": ToGoal(skill=0.3)}, make_long, episodes=12, out=out)
+    return out
+
+
+def test_reels_are_the_first_success_and_failure_and_replay_faithfully(evaluated):
+    runs = read_results(evaluated)["runs"]
+    found = {(reel.name, reel.record.success): reel for reel in reels(evaluated)}
+    for name in ("good", "a<b>"):
+        for success in (True, False):
+            seeds = [record["seed"] for record in runs[name][0]["episodes"] if record["success"] == success]
+            assert ((name, success) in found) == bool(seeds)
+            if seeds:
+                assert found[name, success].record.seed == seeds[0]
+    made = films(evaluated, PointMass(), count=4)
+    assert len(made) == len(found) >= 3
+    for each in made:
+        assert each.faithful
+        assert each.drawn
+        assert each.times[0] == 0
+        assert each.times[-1] == pytest.approx(each.record.length / 30)
+        assert each.text == "reach the goal"
+    # of an episode in the second block, too
+    late = [r for r in reels(evaluated, each=12) if r.record.seed >= 1_000_010]
+    assert late
+    assert all(film(PointMass(), reel).faithful for reel in late)
+    broken = replace(late[0], actions=np.zeros_like(late[0].actions)) if late[0].record.success else None
+    assert broken is None or not film(PointMass(), broken).faithful
+
+
+def test_the_report_is_one_page_that_holds_everything(evaluated, tmp_path):
+    log = tmp_path / "log.jsonl"
+    lines = [{"step": 10 * i, "time": 0.0, "loss/policy": 1 / (i + 1), "lr/policy": 1.0} for i in range(20)]
+    lines += [{"step": 200, "validation/loss/policy": 0.3}]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 210, "lo')
+    results = read_results(evaluated)
+    made = films(evaluated, PointMass())
+    evil = Film(**{**vars(made[0]), "text": '<script>alert("1")</script>'})
+    stages = [StageLine(name="collect", seconds=61, command="robopolicy collect task=a&b")]
+    page = write_report(
+        tmp_path / "report.html",
+        title="Point & goal",
+        results=results,
+        curves={"run": log},
+        films=[evil, *made[1:]],
+        stages=stages,
+    ).read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "a&lt;b&gt;" in page
+    assert "<title>Point &amp; goal</title>" in page
+    assert "robopolicy collect task=a&amp;b" in page
+    low, high = results["policies"]["good"]["interval"]
+    assert f"{low:.0%} to {high:.0%}" in page
+    assert "cannot render" in page
+    assert results["provenance"]["versions"]["torch"] in page
+    # whole in itself
+    assert not re.search(r'(?:src|href)="(?!data:)|url\(|@import|https?://', page)
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(images) == 1 + sum(len(each.frames) for each in made)
+    assert all(base64.b64decode(image).startswith(b"\x89PNG") for image in images)
+    without = write_report(tmp_path / "bare.html", title="Bare", results=results).read_text()
+    assert "<h2>Learning" not in without
+    assert "<h2>Episodes" not in without
+
+
+def test_a_sketch_shows_where_things_are():
+    env = make_env("tabletop/pick_place")
+    step = env.reset(seed=1)
+    state = dict(zip(env.spec.state.names, map(float, step.obs.state), strict=True))
+    trail = np.zeros((1, 3))
+    picture = draw(state, trail)
+    assert picture.shape == (240, 320, 3)
+    assert np.array_equal(picture, draw(state, trail))
+    for name in ("env.object0.x", "env.goal0.y", "ee.z", "gripper.pos"):
+        moved = draw({**state, name: state[name] + 0.1}, trail)
+        assert (moved != picture).any(), name
+    env.close()
+
+
+def test_a_folder_without_an_evaluation_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"results\.json is missing"):
+        reels(tmp_path)
