@@ -1,4 +1,4 @@
-"""Images to vectors or to feature maps: a small CNN for 84 px and a ResNet-18, both with group norm.
+"""Images to vectors, feature maps or tokens: a small CNN for 84 px and a ResNet-18, both with group norm.
 
 Group norm instead of batch norm, so that a row does not depend on its neighbours and averaged weights work
 (Chi et al. 2023, arXiv:2303.04137). Spatial softmax (Levine et al. 2016, arXiv:1504.00702) reads each channel
@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robopolicy.core.errors import UnknownNameError
+from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.spec import Image
+from robopolicy.nn.transformer import sinusoids_2d
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
@@ -141,3 +142,43 @@ class ImageEncoder(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """`[B C h w]`, uint8 or float in [0, 1], to `[B width]`."""
         return self.head(self.pool(self.map(frames)))
+
+
+class ImageTokens(nn.Module):
+    """Frames of cameras of one size to tokens.
+
+    Args:
+        image: size of the frames.
+        sources: cameras times history steps.
+        width: of a token.
+        trunk: `cnn` or `resnet18`.
+        patch: side, in features, of the square that makes one token.
+
+    Attributes:
+        count: of tokens, all sources together.
+    """
+
+    layout: torch.Tensor
+
+    def __init__(self, *, image: Image, sources: int, width: int, trunk: str, patch: int) -> None:
+        super().__init__()
+        self.map = FeatureMap(image=image, trunk=trunk)
+        depth, height, breadth = self.map.shape
+        height, breadth = height // patch, breadth // patch
+        if not height * breadth:
+            raise ConfigError(
+                f"a {self.map.shape[1]} x {self.map.shape[2]} map of features holds no patch of {patch}"
+            )
+        self.project = nn.Conv2d(depth, width, patch, patch)
+        self.register_buffer("layout", sinusoids_2d(height, breadth, width), persistent=False)
+        self.source = nn.Parameter(0.02 * torch.randn(sources, 1, width))
+        self.count = sources * height * breadth
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """`[B K T C h w]` to `[B count D]`."""
+        tokens = self.project(self.map(frames.flatten(0, 2)))
+        return tokens.flatten(2).transpose(1, 2).reshape(len(frames), self.count, -1)
+
+    def positions(self) -> torch.Tensor:
+        """`[count D]`."""
+        return (self.layout + self.source).flatten(0, 1)

@@ -1,0 +1,205 @@
+"""Transformer encoder and decoder in the form of DETR (Carion et al. 2020, arXiv:2005.12872).
+
+Norms come after each residual; positions are added to queries and keys, never to values. Differs from the
+paper: attention weights are not dropped out, only what the branches add.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from robopolicy.core.errors import ConfigError
+
+
+def sinusoids(length: int, width: int) -> torch.Tensor:
+    """Positions on a line, `[length width]` (Vaswani et al. 2017, arXiv:1706.03762)."""
+    return _waves(torch.arange(length), width)
+
+
+def sinusoids_2d(height: int, breadth: int, width: int) -> torch.Tensor:
+    """Positions in a plane, row by row, `[height * breadth  width]`: half of the width for each axis.
+
+    Coordinates run from 0 to 2 pi whatever the size of the plane, as in DETR.
+    """
+    y, x = (_waves((torch.arange(n) + 1) * (2 * math.pi / n), width // 2) for n in (height, breadth))
+    both = [y[:, None].expand(-1, breadth, -1), x[None].expand(height, -1, -1)]
+    return torch.cat(both, dim=-1).flatten(0, 1)
+
+
+def _waves(at: torch.Tensor, width: int) -> torch.Tensor:
+    angles = at[:, None] * 10_000 ** (-torch.arange(0, width, 2) / width)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries to a memory.
+
+    Args:
+        width: D, of a token.
+        heads: must divide the width.
+    """
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ConfigError(
+                f"a transformer of width {width} cannot have {heads} heads; take a divisor of it"
+            )
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Queries `[R or 1, L, D]`, keys and values `[R M D]` to `[R L D]`.
+
+        Args:
+            query, key, value: positions included, where there are any.
+            mask: `[R 1 1 M]`, true where the memory may be seen.
+        """
+        q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
+        q = q.expand(len(k), -1, -1, -1)
+        return self.out(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class _Layer(nn.Module):
+    """An MLP, the residuals and the norms after them: what the layers of encoder and decoder share."""
+
+    def __init__(self, *, width: int, hidden: int, dropout: float, norms: int) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(norms))
+        self.dropout = nn.Dropout(dropout)
+
+    def add(self, norm: int, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        """The residual and its norm."""
+        return self.norms[norm](x + self.dropout(branch))
+
+    def mlp(self, norm: int, x: torch.Tensor) -> torch.Tensor:
+        """The MLP, with its residual."""
+        return self.add(norm, x, self.down(self.dropout(F.relu(self.up(x)))))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and MLP.
+
+    Args:
+        width: D, of a token.
+        heads: of the attention.
+        hidden: width of the MLP.
+        dropout: of what a branch adds and of the MLP's hidden units.
+    """
+
+    def __init__(self, *, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(width=width, heads=heads)
+        self.rest = _Layer(width=width, hidden=hidden, dropout=dropout, norms=2)
+
+    def forward(
+        self, x: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, *, first_only: bool = False
+    ) -> torch.Tensor:
+        """`x [R L D]` at `positions [L D]` to `[R L D]`, or to `[R 1 D]` where only the first is wanted."""
+        placed = x + positions
+        wanted = slice(0, 1) if first_only else slice(None)
+        x = self.rest.add(0, x[:, wanted], self.attention(placed[:, wanted], placed, x, mask))
+        return self.rest.mlp(1, x)
+
+
+class Encoder(nn.Module):
+    """Layers of self-attention.
+
+    Args:
+        layers: how many.
+        width, heads, hidden, dropout: see `EncoderLayer`.
+    """
+
+    def __init__(self, *, layers: int, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(width=width, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)
+        )
+        start(self)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        positions: torch.Tensor,
+        is_pad: torch.Tensor | None = None,
+        *,
+        first_only: bool = False,
+    ) -> torch.Tensor:
+        """Tokens `x [R L D]` at `positions [L D]` to `[R L D]`.
+
+        Args:
+            x: the tokens.
+            positions: added to queries and keys of every layer.
+            is_pad: `[R L]`, tokens that nobody may look at.
+            first_only: give the first token alone, `[R 1 D]`; the last layer then works for it alone.
+        """
+        mask = None if is_pad is None else ~is_pad[:, None, None]
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            x = layer(x, positions, mask, first_only=first_only and i == last)
+        return x
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to a memory, MLP. Arguments as of `EncoderLayer`."""
+
+    def __init__(self, *, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.own, self.cross = Attention(width=width, heads=heads), Attention(width=width, heads=heads)
+        self.rest = _Layer(width=width, hidden=hidden, dropout=dropout, norms=3)
+
+    def forward(
+        self, x: torch.Tensor, queries: torch.Tensor, memory: torch.Tensor, placed: torch.Tensor
+    ) -> torch.Tensor:
+        """`x [R or 1, H, D]` at `queries [H D]`, and a memory `[R L D]` without and with positions."""
+        x = self.rest.add(0, x, self.own(x + queries, x + queries, x))
+        x = self.rest.add(1, x, self.cross(x + queries, placed, memory))
+        return self.rest.mlp(2, x)
+
+
+class Decoder(nn.Module):
+    """Learned queries that look at a memory, and at each other.
+
+    They start at zero, hence equal in all rows: up to the first look at the memory they are computed once
+    instead of once a row.
+
+    Args:
+        length: H, number of queries.
+        layers: how many.
+        width, heads, hidden, dropout: see `EncoderLayer`.
+    """
+
+    def __init__(
+        self, *, length: int, layers: int, width: int, heads: int, hidden: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DecoderLayer(width=width, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        start(self)
+        self.queries = nn.Parameter(torch.randn(length, width))
+
+    def forward(self, memory: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """A memory `[R L D]` at `positions [L D]` to `[R H D]`."""
+        x, placed = torch.zeros_like(self.queries)[None], memory + positions
+        for layer in self.layers:
+            x = layer(x, self.queries, memory, placed)
+        return self.norm(x)
+
+
+def start(module: nn.Module) -> None:
+    """Every matrix by Glorot's rule, as in DETR."""
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)
