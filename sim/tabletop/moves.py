@@ -16,7 +16,7 @@ from sim.tabletop.state import Scene
 from sim.tabletop.task import Move, Style
 
 FLOOR = 0.013  # lowest the tool's point goes: the fingertips are 1 cm below it
-_CLEAR = 0.007  # between the fixed finger and a thing while the hand comes down
+_CLEAR = 0.012  # between the fixed finger and a thing while the hand comes down
 _TURNS = np.arange(4) * np.pi / 2
 
 
@@ -69,16 +69,13 @@ def choose_grip(scene: Scene, slot: int, style: Style) -> Grip:
     return Grip(
         roll=float(rolls[0] if style.side > 0 else rolls[1]),
         offset=arm.PARALLEL_GAP / 2 - float(thing.size) / 2,
-        open=float(arm.gap_angle(thing.size + 0.03)),
+        open=float(arm.gap_angle(thing.size + 0.04)),
         squeeze=float(arm.gap_angle(thing.size - 0.03)),
     )
 
 
 def pick_up(scene: Scene, slot: int, style: Style) -> Generator[Move, Scene, tuple[Grip, Scene]]:
-    """Grasp the thing in a slot from above and lift it; misses as the style says, and tries again if it
-    recovers.
-    """
-    grip = choose_grip(scene, slot, style)
+    """Grasp a thing from above and lift it; miss as the style says, and try again if it recovers."""
     for miss in (*style.miss, 0.0):
         grip = choose_grip(scene, slot, style)
         thing = scene.object(slot).position

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 RADIUS = (0.14, 0.24)  # m from the pan axis
-ANGLE = 0.9  # rad to either side
+ANGLE = 0.8  # rad to either side
 
 
 def spot(
