@@ -117,7 +117,7 @@ def assemble(root: Path) -> int:
     if known is None:
         return 0
     committed = committed_part(root)
-    new = [e for e in journal.entries(root) if int(e.folder.name[-6:]) >= committed.episodes]
+    new = journal.entries(root, committed=committed.episodes)
     if new:
         try:
             _Assembly(root, known[0], known[1], committed, new).run()

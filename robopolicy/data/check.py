@@ -108,8 +108,8 @@ class _Checker:
         self.columns: dict[str, list[np.ndarray]] = {key: [] for key in self.keys}
 
     def run(self) -> Iterator[Finding]:
-        if journal.header(self.root) is not None and (waiting := len(journal.entries(self.root))):
-            message = f"{waiting} recorded episodes are not part of the dataset yet"
+        if waiting := journal.entries(self.root, committed=self.info["total_episodes"]):
+            message = f"{len(waiting)} recorded episodes are not part of the dataset yet"
             yield self._finding(journal.FOLDER, None, message, "finish recording, or open the dataset once")
         try:
             rows = read_episode_rows(self.root)
@@ -158,10 +158,11 @@ class _Checker:
             for row in rows:
                 yield self._finding(name, row["episode_index"], str(error), _SET_ASIDE)
             return
+        found = files.rows_by_episode(table)
         for row in rows:
-            index, length = row["episode_index"], row["length"]
+            index = row["episode_index"]
             try:
-                (at,) = files.locate(table, [(index, length)], path)
+                at = files.locate(table, found, index, row["length"], path)
             except DatasetError as error:
                 yield self._finding(name, index, str(error), _SET_ASIDE)
                 continue
@@ -194,8 +195,7 @@ class _Checker:
         except DatasetError as error:
             yield self._finding(fmt.STATS, None, str(error), "restore the file")
             return
-        ours = (self.root / fmt.OWN).exists()
-        names = ["min", "max", "mean", "std", "count", *(QUANTILES if ours else ())]
+        names = ["min", "max", "mean", "std", "count", *(QUANTILES if self._all_ours() else ())]
         for key in self.keys:
             values = np.concatenate(self.columns[key]) if self.columns[key] else np.empty(0)
             # the index columns of lerobot's own statistics are known to drift when recording is resumed
@@ -212,6 +212,13 @@ class _Checker:
                     message = f"{name} of {key} is {_short(said)}, the data give {_short(want)}"
                     yield self._finding(fmt.STATS, None, message, "merge the dataset into a new one")
                     break
+
+    def _all_ours(self) -> bool:
+        """Whether no other program recorded here: lerobot merges quantiles, which only approximates them."""
+        if not (self.root / fmt.OWN).exists():
+            return False
+        batches = fmt.read_json(self.root / fmt.OWN)["batches"]
+        return sum(len(batch["seeds"]) for batch in batches) == self.info["total_episodes"]
 
     def _video(self, path: Path, key: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         name = self._name(path)

@@ -132,27 +132,27 @@ def read_data(
     return columns
 
 
+def rows_by_episode(table: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    """The rows of each episode in a file, in the order of their frames."""
+    order = np.lexsort((table["frame_index"], table["episode_index"]))
+    indices, starts = np.unique(table["episode_index"][order], return_index=True)
+    return dict(zip(indices.tolist(), np.split(order, starts[1:]), strict=True))
+
+
 def locate(
-    table: Mapping[str, np.ndarray], episodes: Sequence[tuple[int, int]], path: Path
-) -> list[np.ndarray]:
-    """The rows of each episode (index, length) in a file, in the order of their frames.
+    table: Mapping[str, np.ndarray], rows: Mapping[int, np.ndarray], index: int, length: int, path: Path
+) -> np.ndarray:
+    """The rows of episode `index`, in the order of its frames; `rows` is what `rows_by_episode` gives.
 
     Raises:
-        DatasetError: an episode has too few or too many rows, or its frames are not 0, 1, 2 ...
+        DatasetError: the episode has too few or too many rows, or its frames are not 0, 1, 2 ...
     """
-    order = np.lexsort((table["frame_index"], table["episode_index"]))
-    index = table["episode_index"][order]
-    found = []
-    for episode, length in episodes:
-        at = order[np.searchsorted(index, episode) : np.searchsorted(index, episode, side="right")]
-        if len(at) != length:
-            raise DatasetError(
-                f"{path}: episode {episode} has {len(at)} rows, its length is {length}; {CHECK}"
-            )
-        if not np.array_equal(table["frame_index"][at], np.arange(length)):
-            raise DatasetError(f"{path}: the frames of episode {episode} are not 0 to {length - 1}; {CHECK}")
-        found.append(at)
-    return found
+    at = rows.get(index, np.empty(0, np.int64))
+    if len(at) != length:
+        raise DatasetError(f"{path}: episode {index} has {len(at)} rows, its length is {length}; {CHECK}")
+    if not np.array_equal(table["frame_index"][at], np.arange(length)):
+        raise DatasetError(f"{path}: the frames of episode {index} are not 0 to {length - 1}; {CHECK}")
+    return at
 
 
 def decode_still(data: object, image: Image, *, where: str) -> np.ndarray:

@@ -28,6 +28,7 @@ from robopolicy.data.stats import image_histogram
 from robopolicy.data.store import SOURCES, source_codes
 
 FOLDER, LOCK = ".journal", ".lock"
+_EPISODE = "episode-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,12 @@ class Lock:
     def __init__(self, root: Path) -> None:
         self._path = root / LOCK
         while True:
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise DatasetError(
+                    f"{root} cannot be written ({error.strerror}); choose another folder"
+                ) from error
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -107,10 +113,11 @@ def header(root: Path) -> tuple[Spec, str] | None:
     return Spec.from_json(json.dumps(raw["spec"])), str(raw["robot_type"])
 
 
-def entries(root: Path) -> list[Entry]:
-    """The finished episodes, oldest first."""
-    folders = sorted((root / FOLDER).glob("episode-*"))
-    return [Entry(folder=folder, meta=fmt.read_json(folder / "episode.json")) for folder in folders]
+def entries(root: Path, *, committed: int) -> list[Entry]:
+    """The finished episodes from number `committed` on, in order; earlier ones are in the dataset already."""
+    numbered = sorted((int(f.name.removeprefix(_EPISODE)), f) for f in (root / FOLDER).glob(f"{_EPISODE}*"))
+    waiting = [folder for number, folder in numbered if number >= committed]
+    return [Entry(folder=folder, meta=fmt.read_json(folder / "episode.json")) for folder in waiting]
 
 
 def clear(root: Path) -> None:
@@ -149,7 +156,7 @@ def write(
             path = aside / f"{camera}.mp4"
             if camera not in videos or not video.cut(videos[camera], path, fps=fps):
                 video.encode(path, episode.images[camera], fps=fps, codec=codec)
-        fmt.publish(aside, root / FOLDER / f"episode-{index:06d}")
+        fmt.publish(aside, root / FOLDER / f"{_EPISODE}{index:06d}")
     except OSError as error:
         raise DatasetError(
             f"episode {index} of {root} could not be written ({error.strerror or error}); the {index} "

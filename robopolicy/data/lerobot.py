@@ -20,7 +20,7 @@ import numpy as np
 from robopolicy.core.errors import DatasetError, UserError
 from robopolicy.core.spec import Image
 from robopolicy.core.types import Episode
-from robopolicy.data import files, video
+from robopolicy.data import files, journal, video
 from robopolicy.data import format as fmt
 from robopolicy.data.assemble import own_spec, read_episode_rows, recover
 from robopolicy.data.store import SOURCES, Store
@@ -77,6 +77,10 @@ class Dataset:
         self.tasks = fmt.read_tasks(root)
         self.quarantined = files.read_quarantine(root)
         rows = read_episode_rows(root)
+        if (
+            journal.header(root) is not None
+        ):  # a living recorder may be assembling: what it vouches for counts
+            rows = [row for row in rows if row["episode_index"] < self.info["total_episodes"]]
         if not self.quarantined:
             files.require_counts(root, self.info, rows)
         keep = [row for row in rows if row["episode_index"] not in self.quarantined]
@@ -173,11 +177,12 @@ class Dataset:
         parts: dict[str, list[np.ndarray]] = {key: [np.empty(0)] * len(rows) for key in keys}
         for path in dict.fromkeys(row.data for row in rows):
             table = files.read_data(path, self.features, keys, max_rows=self.info["total_frames"])
-            mine = {number: row for number, row in enumerate(rows) if row.data == path}
-            where = files.locate(table, [(row.index, row.length) for row in mine.values()], path)
-            for number, at in zip(mine, where, strict=True):
-                for key in keys:
-                    parts[key][number] = table[key][at]
+            found = files.rows_by_episode(table)
+            for number, row in enumerate(rows):
+                if row.data == path:
+                    at = files.locate(table, found, row.index, row.length, path)
+                    for key in keys:
+                        parts[key][number] = table[key][at]
         return {key: np.concatenate(part) for key, part in parts.items()}
 
     def _vector(
@@ -221,14 +226,18 @@ class Dataset:
         if self.features[key]["dtype"] == "video":
             video.read_clips([row.clips[camera] for row in rows], out, fps=self.fps, image=image)
             return
-        start = 0
-        for row in rows:
-            keys = [key, "episode_index", "frame_index"]
-            table = files.read_data(row.data, self.features, keys, max_rows=self.info["total_frames"])
-            (at,) = files.locate(table, [(row.index, row.length)], row.data)
-            for frame, data in enumerate(table[key][at]):
-                out[start + frame] = files.decode_still(data, image, where=f"{row.data}, episode {row.index}")
-            start += row.length
+        starts = np.cumsum([0, *(row.length for row in rows)])
+        keys = [key, "episode_index", "frame_index"]
+        for path in dict.fromkeys(row.data for row in rows):
+            table = files.read_data(path, self.features, keys, max_rows=self.info["total_frames"])
+            found = files.rows_by_episode(table)
+            for start, row in zip(starts.tolist(), rows, strict=False):
+                if row.data == path:
+                    at = files.locate(table, found, row.index, row.length, path)
+                    for frame, data in enumerate(table[key][at]):
+                        out[start + frame] = files.decode_still(
+                            data, image, where=f"{path}, episode {row.index}"
+                        )
 
     def _episode_row(self, row: Mapping[str, Any]) -> EpisodeRow:
         try:

@@ -14,16 +14,19 @@ _ENOUGH_PIXELS = 150
 
 
 def describe(values: np.ndarray) -> dict[str, np.ndarray]:
-    """min, max, mean, std, count and quantiles over the first axis of `values [F ...]`; float64 `[...]`.
+    """min, max, mean, std, count and quantiles over the first axis of `values [F ...]`, each `[...]`.
 
-    Scalars per row (`[F]`) give arrays of shape `[1]`, as the format has it.
+    They are float64, but for min and max of integers. Scalars per row (`[F]`) give arrays of shape `[1]`, as
+    the format has it.
     """
-    flat = np.asarray(values)
-    flat = flat.reshape(len(flat), -1).astype(np.float64) if flat.ndim < 2 else flat.astype(np.float64)
+    rows = np.asarray(values)
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    flat = rows.astype(np.float64)
+    ends = rows.astype(np.int64) if rows.dtype.kind in "iu" else flat
     quantiles = np.quantile(flat, list(QUANTILES.values()), axis=0)
     return {
-        "min": flat.min(axis=0),
-        "max": flat.max(axis=0),
+        "min": ends.min(axis=0),
+        "max": ends.max(axis=0),
         "mean": flat.mean(axis=0),
         "std": flat.std(axis=0),
         "count": np.array([len(flat)], dtype=np.int64),

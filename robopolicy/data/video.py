@@ -54,6 +54,7 @@ def encode(path: Path, frames: np.ndarray, *, fps: int, codec: str | None = None
     codec = codec or default_codec()
     if codec not in _CODECS:
         raise DatasetError(f"video codec '{codec}' is not one of {sorted(_CODECS)}")
+    os.environ.setdefault("SVT_LOG", "1")  # errors only; the encoder else prints its settings for each video
     with _reported(path), av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=fps, options=_CODECS[codec])
         assert isinstance(stream, VideoStream)

@@ -42,7 +42,12 @@ class DatasetWriter:
             raise DatasetError(
                 f"control_hz is {spec.control_hz}; the format holds whole frames a second only"
             )
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatasetError(
+                f"{self.root} cannot be a folder ({error.strerror}); choose another"
+            ) from error
         self._lock: journal.Lock | None = journal.Lock(self.root)
         try:
             self._open(robot_type)

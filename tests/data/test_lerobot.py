@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image as Still
 from scenes import make_episode, make_spec
 
 from robopolicy.core.errors import DatasetError
@@ -88,6 +90,35 @@ def test_rows_are_found_by_key_not_by_position(copy: Path) -> None:
     store = open_dataset(copy).load()
     for index in range(3):
         check_episode(store, index, index)
+
+
+def test_pictures_within_the_data_file_are_read(copy: Path) -> None:
+    """lerobot's datasets of `use_videos=False`: encoded stills in a column; the cameras may be called anything."""
+    frames = np.random.default_rng(0).integers(0, 255, (93, 20, 30, 3)).astype(np.uint8)
+
+    def png(frame: np.ndarray) -> bytes:
+        Still.fromarray(frame).save(out := io.BytesIO(), "PNG")
+        return out.getvalue()
+
+    path = copy / FILES[0]
+    cells = pa.array([{"bytes": png(frame), "path": None} for frame in frames])
+    pq.write_table(pq.read_table(path).append_column("observation.image", cells), path)
+    features = json.loads((copy / fmt.INFO).read_text())["features"]
+    del features["observation.images.front"]
+    features["observation.image"] = {
+        "dtype": "image",
+        "shape": [3, 20, 30],
+        "names": ["channels", "height", "width"],
+    }
+    edit_info(copy, features=features, video_path=None)
+    store = open_dataset(copy).load("pixels")
+    np.testing.assert_array_equal(store.images["image"], frames.transpose(0, 3, 1, 2))
+    some = open_dataset(copy).load("pixels", [2, 1])
+    np.testing.assert_array_equal(some.images["image"][:32], store.images["image"][61:])
+    features["observation.image"]["shape"] = [3, 30, 20]
+    edit_info(copy, features=features)
+    with pytest.raises(DatasetError, match="the picture is 20 x 30"):
+        open_dataset(copy).load("pixels")
 
 
 def edit_info(root: Path, **changes: object) -> None:

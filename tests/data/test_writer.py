@@ -94,8 +94,6 @@ def test_the_layout_is_that_of_lerobot(tmp_path: Path) -> None:
     for name in ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"):
         theirs, ours = pq.read_schema(fixture / name), pq.read_schema(tmp_path / name)
         for field in theirs:
-            if field.name.startswith("stats/") and field.name.endswith(("/min", "/max")):
-                continue  # of integers they are integers there; every reader casts them
             assert ours.field(field.name).type == field.type, field.name
         assert set(theirs.names) <= set(ours.names)
     theirs, ours = (json.loads((root / "meta/info.json").read_text()) for root in (fixture, tmp_path))
@@ -230,6 +228,16 @@ def test_a_full_disk_is_reported_and_the_finished_episodes_stay(tmp_path: Path) 
     assert open_dataset(tmp_path).num_episodes == 1
 
 
+def test_a_journal_that_was_half_removed_is_not_taken_for_new_episodes(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path, spec=SPEC) as writer:
+        writer.append(make_episode(SPEC, 3))
+    journal.begin(tmp_path, SPEC, "arm")  # killed after the commitment, while the journal was removed
+    (tmp_path / journal.FOLDER / "episode-000000").mkdir()
+    assert open_dataset(tmp_path).num_episodes == 1
+    assert check.check(tmp_path).findings == ()
+    assert not (tmp_path / journal.FOLDER).exists()
+
+
 def test_two_recorders_on_one_folder_are_refused(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, spec=SPEC) as writer:
         with pytest.raises(DatasetError, match=rf"process {os.getpid()}\)"):
@@ -279,6 +287,8 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes" / "thesis.tex").touch()
     with pytest.raises(DatasetError, match="empty folder"):
         DatasetWriter(tmp_path / "notes", spec=SPEC)
+    with pytest.raises(DatasetError, match="cannot be a folder"):
+        DatasetWriter(tmp_path / "notes" / "thesis.tex", spec=SPEC)
     with pytest.raises(DatasetError, match=r"12\.5"):
         DatasetWriter(tmp_path / "e", spec=make_spec(hz=12.5))
 
