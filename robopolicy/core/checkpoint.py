@@ -290,7 +290,7 @@ class Checkpoints:
         What was half written is deleted, damaged checkpoints newer than the one given are set aside under
         another name, and `last` is made to point at the one given.
         """
-        for stale in self.root.glob(".*-*"):
+        for stale in (*self.root.glob(".*.tmp-*"), *self.root.glob(".*.old-*")):
             shutil.rmtree(stale) if stale.is_dir() and not stale.is_symlink() else stale.unlink()
         newest = self.newest()
         for folder in self._folders():

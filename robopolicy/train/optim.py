@@ -3,10 +3,8 @@
 Decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), on matrices only: biases and gains are not
 decayed. The rate warms up linearly, then stays or follows half a cosine to `final` times `lr`.
 
-The update itself is one fused kernel. Clipping and skipping ride in it: the kernel divides the gradients by
-`max(1, norm / clip)` and leaves parameters and moments untouched where the step is flagged bad. Both are
-tensors on the learner's device, so nothing waits for the device, and the gradients are read once for their
-norm and once for the update.
+The update itself is one fused kernel, which leaves parameters and moments untouched where the step is flagged
+bad. The flag and the gradients' norm are tensors on the learner's device, so nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -107,12 +105,13 @@ class GroupOptimizer:
             norm: of the gradients; they are clipped by it.
             bad: 1 leaves parameters and moments as they are, 0 does not; float32 `[]`.
         """
+        clip = self.settings.clip
+        # On a CPU the norm is known, and most steps need no clipping; a GPU is not asked.
+        if clip is not None and (norm.is_cuda or norm > clip):
+            nn.utils.clip_grads_with_norm_(self.parameters.values(), clip, norm, foreach=True)
         for group in self._adam.param_groups:
             group["lr"] = self.rate(step)
-        # The two attributes that torch's fused kernels read; GradScaler sets them in the same way.
-        clip = self.settings.clip
-        self._adam.grad_scale = None if clip is None else (norm / clip).clamp(min=1.0)  # pyright: ignore
-        self._adam.found_inf = bad  # pyright: ignore
+        self._adam.found_inf = bad  # pyright: ignore  (torch's fused kernels read it; GradScaler sets it so)
         self._adam.step()
         for parameter in self.parameters.values():
             parameter.grad = None

@@ -96,7 +96,7 @@ class Trainer:
         Raises:
             DivergedError: `MAX_BAD` steps in a row were not finite (on a GPU found out by `check`).
         """
-        torch.manual_seed(step_key(self.seed, self.count))
+        seed_dropout(step_key(self.seed, self.count), self.device)
         parts = list(self._parts(batch))
         streams = [(self.learner.losses(part, self.count), weight) for part, weight in parts]
         metrics: dict[str, torch.Tensor] = {}
@@ -155,7 +155,7 @@ class Trainer:
     def _parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
         """The micro-batches, each with its own rows' noise, and the share of rows it holds."""
         total = len(batch)
-        bounds = np.linspace(0, total, self.microbatches + 1).astype(int).tolist()
+        bounds = [total * i // self.microbatches for i in range(self.microbatches + 1)]
         for start, stop in itertools.pairwise(bounds):
             part = batch if stop - start == total else batch.rows(slice(start, stop))
             noise = step_noise(self.seed, self.count, total, start, stop, self.device)
@@ -243,6 +243,14 @@ def step_noise(seed: int, step: int, total: int, start: int, stop: int, device: 
 def step_key(seed: int, step: int) -> int:
     """The seed of torch's own generator (dropout) at one step."""
     return int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_dropout(key: int, device: torch.device) -> None:
+    """Seed torch's own generator of `device`; `torch.manual_seed` visits every backend, every time."""
+    generator = torch.default_generator
+    if device.type == "cuda":
+        generator = torch.cuda.default_generators[device.index or 0]
+    generator.manual_seed(key)
 
 
 def _named_groups(learner: Learner) -> dict[str, dict[str, nn.Parameter]]:
