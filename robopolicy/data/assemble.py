@@ -47,21 +47,25 @@ def recover(root: Path) -> int:
     return saved
 
 
-def own_spec(root: Path) -> Spec:
-    """The spec in `meta/robopolicy.json`.
+def own_part(root: Path) -> tuple[Spec, list[dict[str, Any]]]:
+    """What `meta/robopolicy.json` adds to the format: the spec, and what each assembly knew of its episodes.
 
     Raises:
         DatasetError: another program wrote the dataset, or the file is damaged.
     """
-    if not (root / fmt.OWN).exists():
+    path = root / fmt.OWN
+    if not path.exists():
         raise DatasetError(
-            f"{root} was not recorded by robopolicy ({fmt.OWN} is missing); merge it into a new folder "
-            f"instead"
+            f"{root} was not recorded by robopolicy ({fmt.OWN} is missing); merge it into a new folder"
         )
+    raw = fmt.read_json(path)
     try:
-        return Spec.from_json(json.dumps(fmt.read_json(root / fmt.OWN)["spec"]))
+        batches = [dict(batch) for batch in raw["batches"]]
+        if not all(isinstance(batch["first_episode"], int) and batch["seeds"] for batch in batches):
+            raise ValueError("a batch of episodes lacks its number or its seeds")
+        return Spec.from_json(json.dumps(raw["spec"])), batches
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{root / fmt.OWN} is damaged ({error}); restore the file") from error
+        raise DatasetError(f"{path} is damaged ({error!r}); restore the file") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,7 @@ def committed_part(root: Path) -> Committed:
     info = fmt.read_json(root / fmt.INFO)
     total = int(info["total_episodes"])
     rows = [row for row in read_episode_rows(root) if row["episode_index"] < total]
-    batches = [batch for batch in fmt.read_json(root / fmt.OWN)["batches"] if batch["first_episode"] < total]
+    batches = [batch for batch in own_part(root)[1] if batch["first_episode"] < total]
     return Committed(info=info, rows=rows, batches=batches)
 
 

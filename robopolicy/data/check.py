@@ -17,7 +17,7 @@ import numpy as np
 from robopolicy.core.errors import DatasetError
 from robopolicy.data import files, journal, video
 from robopolicy.data import format as fmt
-from robopolicy.data.assemble import read_episode_rows
+from robopolicy.data.assemble import own_part, read_episode_rows
 from robopolicy.data.stats import QUANTILES, describe
 
 _SET_ASIDE = "restore the file, or set the episode aside with --quarantine"
@@ -217,8 +217,7 @@ class _Checker:
         """Whether no other program recorded here: lerobot merges quantiles, which only approximates them."""
         if not (self.root / fmt.OWN).exists():
             return False
-        batches = fmt.read_json(self.root / fmt.OWN)["batches"]
-        return sum(len(batch["seeds"]) for batch in batches) == self.info["total_episodes"]
+        return sum(len(b["seeds"]) for b in own_part(self.root)[1]) == self.info["total_episodes"]
 
     def _video(self, path: Path, key: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         name = self._name(path)

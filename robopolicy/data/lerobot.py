@@ -22,7 +22,7 @@ from robopolicy.core.spec import Image
 from robopolicy.core.types import Episode
 from robopolicy.data import files, journal, video
 from robopolicy.data import format as fmt
-from robopolicy.data.assemble import own_spec, read_episode_rows, recover
+from robopolicy.data.assemble import own_part, read_episode_rows, recover
 from robopolicy.data.store import SOURCES, Store
 
 _log = logging.getLogger(__name__)
@@ -77,9 +77,8 @@ class Dataset:
         self.tasks = fmt.read_tasks(root)
         self.quarantined = files.read_quarantine(root)
         rows = read_episode_rows(root)
-        if (
-            journal.header(root) is not None
-        ):  # a living recorder may be assembling: what it vouches for counts
+        # a living recorder may be assembling: what it vouches for counts
+        if journal.header(root) is not None:
             rows = [row for row in rows if row["episode_index"] < self.info["total_episodes"]]
         if not self.quarantined:
             files.require_counts(root, self.info, rows)
@@ -88,8 +87,8 @@ class Dataset:
         self.episodes = {row["episode_index"]: self._episode_row(row) for row in keep}
         self._seeds: dict[int, int] = {}
         if (root / fmt.OWN).exists():
-            self.spec = own_spec(root)
-            for batch in fmt.read_json(root / fmt.OWN)["batches"]:
+            self.spec, batches = own_part(root)
+            for batch in batches:
                 self._seeds |= {batch["first_episode"] + i: seed for i, seed in enumerate(batch["seeds"])}
         else:
             self.spec = fmt.foreign_spec(self.features, fps=self.fps, text=any(self.tasks.values()))
@@ -209,7 +208,7 @@ class Dataset:
             paths = sorted({row.clips[camera].path if row.clips else row.data for row in rows})
             stamp = [(str(f), (s := _stat(f)).st_size, s.st_mtime_ns) for f in paths]
             spans = [(row.index, row.length, row.clips and row.clips[camera].start) for row in rows]
-            mark = hashlib.sha256(json.dumps([stamp, spans]).encode()).hexdigest()[:16]
+            mark = hashlib.sha256(json.dumps([image.shape, stamp, spans]).encode()).hexdigest()[:16]
             path = self._cache / f"{camera}-{mark}.npy"
             fresh = not path.exists()
             frames = video.frame_cache(path, shape, fill)

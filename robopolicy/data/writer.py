@@ -12,7 +12,7 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data import format as fmt
 from robopolicy.data import journal
-from robopolicy.data.assemble import assemble, committed_part, own_spec
+from robopolicy.data.assemble import assemble, committed_part, own_part
 from robopolicy.data.store import check_episode
 from robopolicy.data.video import Clip
 
@@ -110,7 +110,7 @@ class DatasetWriter:
     def _open(self, robot_type: str) -> None:
         known = journal.header(self.root)
         if known is None and (self.root / fmt.INFO).exists():
-            known = own_spec(self.root), str(fmt.read_json(self.root / fmt.INFO).get("robot_type"))
+            known = own_part(self.root)[0], str(fmt.read_json(self.root / fmt.INFO).get("robot_type"))
         elif known is None and any(item.name != journal.LOCK for item in self.root.iterdir()):
             raise DatasetError(f"{self.root} holds files but no dataset; record into an empty folder")
         if known is not None:

@@ -158,6 +158,13 @@ def test_quarantine_adds_up_and_a_damaged_one_is_named(root: Path) -> None:
         open_dataset(root)
 
 
+def test_a_damaged_own_file_is_named(root: Path) -> None:
+    for damage in ("{}", '{"spec": {}, "batches": []}', '{"batches": [3]}'):
+        (root / fmt.OWN).write_text(damage)
+        with pytest.raises(DatasetError, match=r"robopolicy\.json is damaged"):
+            open_dataset(root)
+
+
 def test_episodes_still_in_the_journal_are_found(root: Path) -> None:
     writer = DatasetWriter(root, spec=SPEC)
     writer.append(EPISODES[0])

@@ -93,7 +93,7 @@ def test_rows_are_found_by_key_not_by_position(copy: Path) -> None:
 
 
 def test_pictures_within_the_data_file_are_read(copy: Path) -> None:
-    """lerobot's datasets of `use_videos=False`: encoded stills in a column; the cameras may be called anything."""
+    """lerobot's datasets of `use_videos=False`: encoded stills in a column, of a camera with another name."""
     frames = np.random.default_rng(0).integers(0, 255, (93, 20, 30, 3)).astype(np.uint8)
 
     def png(frame: np.ndarray) -> bytes:
