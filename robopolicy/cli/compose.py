@@ -151,24 +151,28 @@ def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _let_new_arguments_in(name: str, overrides: Sequence[str]) -> list[str]:
     """`policy.width=64` becomes `++policy.width=64` where `policy` is a constructor call: its defaults are in
-    code, so a key that the YAML does not show may still exist. The builder checks it.
+    code, so a key that the YAML does not show may still exist, and the builder checks it. The same holds
+    below a mapping that is empty in the YAML: what may stand there is known elsewhere
+    (`env={action_mode: ee}`).
     """
     import hydra
 
-    plain = [word for word in overrides if re.match(r"^\w+(\.\w+)+=", word)]
-    if not plain:
+    inner = [word for word in overrides if re.match(r"^\w+((\.\w+)+=|=\{)", word)]
+    if not inner:
         return list(overrides)
-    config = hydra.compose(config_name=name, overrides=[word for word in overrides if word not in plain])
+    config = hydra.compose(config_name=name, overrides=[word for word in overrides if word not in inner])
 
-    def is_argument(word: str) -> bool:
+    def is_open(word: str) -> bool:
         node: Any = config
-        for part in word.partition("=")[0].split(".")[:-1]:
+        *above, last = word.partition("=")[0].split(".")
+        for part in above:
             node = node.get(part) if isinstance(node, Mapping) else None
-            if isinstance(node, Mapping) and "_target_" in node:
+            if isinstance(node, Mapping) and (not node or "_target_" in node):
                 return True
-        return False
+        value = node.get(last) if isinstance(node, Mapping) else None
+        return isinstance(value, Mapping) and not value
 
-    return [f"++{word}" if word in plain and is_argument(word) else word for word in overrides]
+    return [f"++{word}" if word in inner and is_open(word) else word for word in overrides]
 
 
 def _readable(error: Exception, name: str) -> UserError:

@@ -19,14 +19,13 @@ from robopolicy.core.errors import ConfigError, UnknownNameError
 def run(args: Sequence[str]) -> int:
     """Do what the first word says."""
     words = split(args, flags=("--quarantine",))
-    actions = {"info": info, "check": check, "convert": convert, "merge": merge}
     action, *paths = words.some("data info|check|convert|merge DIR ...", least=2, most=999)
-    if action not in actions:
-        raise UnknownNameError("data command", action, list(actions))
+    if (act := {"info": info, "check": check, "convert": convert, "merge": merge}.get(action)) is None:
+        raise UnknownNameError("data command", action, ["info", "check", "convert", "merge"])
     least, most = {"convert": (2, 2), "merge": (3, 1000)}.get(action, (1, 1000))
     if not least <= len(paths) <= most:
         raise ConfigError(f"data {action} got {paths}; usage: robopolicy data --help")
-    return actions[action](paths, words) or 0
+    return act(paths, words) or 0
 
 
 def info(paths: Sequence[str], words: Words) -> None:
@@ -53,7 +52,8 @@ def check(paths: Sequence[str], words: Words) -> int:
     from robopolicy.data.check import check as examine
     from robopolicy.data.check import quarantine
 
-    reports = {path: examine(path) for path in paths} | options(words)
+    options(words)
+    reports = {path: examine(path) for path in paths}
     for path, report in reports.items():
         held = f"{report.num_episodes} episodes, {report.num_frames} frames"
         print(f"{path}: {held}, {len(report.findings)} finding(s)")

@@ -71,6 +71,8 @@ def begin(root: Path, settings: Mapping[str, Any], stages: Sequence[Stage], *, f
     wanted = json.loads(json.dumps(settings))
     if not fresh and root.is_dir():
         for folder in sorted(root.iterdir(), reverse=True):
+            if folder.is_symlink():
+                continue
             run = Run(folder=folder, settings=wanted)
             if _settings(folder) == wanted and not all(run.facts(stage.name) for stage in stages):
                 return run
@@ -108,6 +110,15 @@ def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:
             _write(
                 run.folder / "stages" / f"{stage.name}.json", facts | {"seconds": time.monotonic() - start}
             )
+
+
+def point_latest(run: Run) -> Path:
+    """Make `latest` beside the run point at it."""
+    link, aside = run.folder.parent / "latest", run.folder.parent / ".latest.tmp"
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(run.folder.name)
+    os.replace(aside, link)
+    return link
 
 
 def _settings(folder: Path) -> Any:

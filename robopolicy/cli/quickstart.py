@@ -32,7 +32,7 @@ def quickstart(config: dict[str, Any]) -> Path:
     """Run with a composed configuration; returns the run's folder."""
     from rich.console import Console
 
-    from robopolicy.cli.pipeline import begin, carry_out
+    from robopolicy.cli.pipeline import begin, carry_out, point_latest
     from robopolicy.cli.stages import stages
     from robopolicy.core.suites import find
 
@@ -42,14 +42,15 @@ def quickstart(config: dict[str, Any]) -> Path:
     run = begin(ROOT, config, todo, fresh=fresh)
     console.print(f"{config['task']}: everything goes to {run.folder}", highlight=False)
     carry_out(run, todo, console)
+    latest = point_latest(run)
     found, seconds = run.facts("evaluate"), sum(run.facts(stage.name)["seconds"] for stage in todo)
     low, high = found["interval"]
     console.print(
         f"\nsuccess {found['success']:.2f} [{low:.2f}, {high:.2f}] over {found['episodes']} unseen episodes, "
         f"in {seconds / 60:.1f} minutes\n"
-        f"report      {run.folder / 'report.html'}\n"
-        f"recording   rerun {run.folder / 'episodes.rrd'}\n"
-        f"checkpoint  {run.folder / 'checkpoints' / 'last'}",
+        f"report      {latest / 'report.html'}\n"
+        f"recording   rerun {latest / 'episodes.rrd'}\n"
+        f"checkpoint  {latest / 'checkpoints' / 'last'}",
         highlight=False,
         soft_wrap=True,
     )

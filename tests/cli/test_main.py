@@ -38,6 +38,7 @@ def test_words_are_sorted(tmp_path, monkeypatch) -> None:
 
 def test_arguments_that_the_yaml_does_not_show_reach_the_constructor() -> None:
     assert compose("train", ["policy.made_up=4"])["policy"]["made_up"] == 4  # the builder checks the name
+    assert compose("collect", ["env={action_mode: ee}", "expert.noise=1"])["env"] == {"action_mode": "ee"}
 
 
 def test_composition_is_plain_and_leaves_hydra_behind() -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,21 @@ FLOW = {"_target_": "robopolicy.policies.flow.FlowPolicy", "horizon": 4}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A dataset and a run trained on it; another dataset and run of a body that no suite has."""
+    """A dataset and a run trained on it, and the same of a foreign body and of actions that mean deltas."""
     root = tmp_path_factory.mktemp("made")
     collect(TASK, 3, "expert", root / "data")
     settings = {"policy": FLOW, "steps": 1, "batch_size": 4}
     train({**settings, "data": str(root / "data"), "task": TASK}, root / "run", report=lambda *_: None)
-    store = tiny_store(tiny_spec())
-    with DatasetWriter(root / "foreign", spec=tiny_spec()) as writer:
-        for index in range(2):
-            writer.append(store.episode(index))
-    train({**settings, "data": str(root / "foreign")}, root / "stranger", report=lambda *_: None)
+    store, dataset = tiny_store(tiny_spec()), open_dataset(root / "data")
+    delta = replace(dataset.spec, semantics=replace(dataset.spec.semantics, mode="delta"))
+    for name, spec, episodes in (
+        ("foreign", tiny_spec(), [store.episode(0), store.episode(1)]),
+        ("delta", delta, [dataset.episode(0)]),
+    ):
+        with DatasetWriter(root / name, spec=spec) as writer:
+            for episode in episodes:
+                writer.append(episode)
+        train({**settings, "data": str(root / name)}, root / f"{name}_run", report=lambda *_: None)
     return root
 
 
@@ -82,15 +88,17 @@ def test_a_key_or_value_that_does_not_exist(mistake, made, words, said) -> None:
 
 def test_what_is_missing_is_named(mistake, made) -> None:
     assert "data is not given" in mistake("train")
-    assert "add task=" in mistake("eval", str(made / "stranger"))
+    assert "add task=" in mistake("eval", str(made / "foreign_run"))
     assert "usage" in mistake("data", "merge", "a", "b")
 
 
 def test_bodies_that_do_not_fit(mistake, made) -> None:
-    shapes = mistake("eval", str(made / "stranger"), f"task={TASK}", "workers=1")
+    shapes = mistake("eval", str(made / "foreign_run"), f"task={TASK}", "workers=1")
     assert "action.names: the policy has ['turn', 'push', 'move'], the environment has" in shapes
-    semantics = mistake("eval", str(made / "run"), "env={action_mode: ee}", "workers=1")
-    assert "frame" in semantics
+    assert "ee.pitch" in mistake("eval", str(made / "run"), "env={action_mode: ee}", "workers=1")
+    semantics = mistake("eval", str(made / "delta_run"), f"task={TASK}", "workers=1")
+    assert "mode" in semantics
+    assert "'delta'" in semantics
     assert "data" in mistake("data", "merge", str(made / "data"), str(made / "foreign"), "both")
     assert not Path("both").exists()
 
