@@ -1,6 +1,6 @@
 """The project's own fast suite: an SO-101-like arm at a table. `suite` is its entry point.
 
-A task is one small file in `tasks/`; see `task.py`.
+A task is one small class in `tasks/`; see `task.py`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,10 @@ BLUE = (0.16, 0.40, 0.80, 1.0)
 GREEN = (0.20, 0.62, 0.34, 1.0)
 YELLOW = (0.95, 0.76, 0.18, 1.0)
 
+# Where on the table things begin: a ring sector in which the hand can point straight down.
+RADIUS = (0.14, 0.24)  # m from the pan axis
+ANGLE = 0.8  # rad to either side
+
 # Things meet the arm, each other and the table; see the geom default in arm.xml.
 _SOLID = {"contype": 2, "conaffinity": 3}
 _GHOST = {"contype": 0, "conaffinity": 0}
@@ -38,6 +42,23 @@ class Pose:
     def quat(self) -> np.ndarray:
         """Rotation as (w, x, y, z)."""
         return np.array([np.cos(self.yaw / 2), 0.0, 0.0, np.sin(self.yaw / 2)])
+
+
+def spot(
+    rng: np.random.Generator,
+    *,
+    away_from: tuple[np.ndarray, ...] = (),
+    by: float = 0.08,
+    margin: float = 0.0,
+) -> np.ndarray:
+    """A random place `[2]`, `margin` m inside the ring's edges and at least `by` m from other places."""
+    near, far = RADIUS[0] + margin, RADIUS[1] - margin
+    while True:
+        radius = np.sqrt(rng.uniform(near**2, far**2))
+        angle = rng.uniform(-ANGLE, ANGLE)
+        place = radius * np.array([np.cos(angle), np.sin(angle)])
+        if all(np.linalg.norm(place - other) >= by for other in away_from):
+            return place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What a task is: props, where they begin, when it is solved, and how a demonstrator would do it.
 
-A task is one small file in `tasks/`. `solved` reads states only, so the same function gives the reward while
+A task is one small class in `tasks/`. `solved` reads states only, so the same function gives the reward while
 the task runs and relabels recordings afterwards. `plan` is ordinary code in the order of the motion: it
 yields moves and gets back the scene as it is when each is done.
 """

@@ -1,13 +1,11 @@
-"""Every task of the suite. A new one is a file here and a line in `TASKS`."""
+"""Every task of the suite. A new one is a class in a file here and its name in `TASKS`."""
 
 from __future__ import annotations
 
 from robopolicy.core.errors import UnknownNameError
 from sim.tabletop.task import Task
-from sim.tabletop.tasks.pick import Pick
-from sim.tabletop.tasks.pick_place import PickPlace
-from sim.tabletop.tasks.push import Push
-from sim.tabletop.tasks.reach import Reach
+from sim.tabletop.tasks.pick import Pick, PickPlace
+from sim.tabletop.tasks.touch import Push, Reach
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, Push, Pick, PickPlace)}
 
