@@ -59,37 +59,43 @@ class _Conv(torch.autograd.Function):
     """The convolution of `Conv`; the weight's gradient is one small matrix product for each of its K taps."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int
+    ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        return _convolve(x, weight, bias)
+        ctx.stride = stride
+        return _convolve(x, weight, bias, stride)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
         outputs, taps, inputs = weight.shape
-        steps, margin = x.shape[-1], taps // 2
+        stride, margin = ctx.stride, taps // 2
         grad_x = None
         if ctx.needs_input_grad[0]:
-            geometry = ([1, 1], [0, margin], [1, 1], False, [0, 0], 1)
+            geometry = ([1, stride], [0, margin], [1, 1], False, [0, 0], 1)
             grad_x = torch.ops.aten.convolution_backward(
                 grad, x, _as_image(weight), None, *geometry, [True, False, False]
             )[0]
-        rows = grad.squeeze(2).transpose(1, 2)  # [R H O]
-        grad_bias = rows.sum((0, 1))
+        rows = grad.squeeze(2).transpose(1, 2)  # [R H' O]
         if not ctx.needs_input_grad[1]:
-            return grad_x, None, grad_bias
+            return grad_x, None, rows.sum((0, 1)), None
         frames = x.squeeze(2).transpose(1, 2)  # [R H C]
         grad_weight = torch.empty_like(weight)
         for tap in range(taps):
-            offset = tap - margin  # of the step that this tap reads
-            start, stop = max(0, -offset), min(steps, steps - offset)
+            first = (
+                tap - margin
+            )  # the frame that this tap reads for row 0; rows that read padding are left out
+            start = -(min(first, 0) // stride)
+            stop = min(rows.shape[1], (frames.shape[1] - 1 - first) // stride + 1)
+            read = frames[:, first + stride * start : first + stride * stop : stride]
             torch.mm(
                 rows[:, start:stop].reshape(-1, outputs).t(),
-                frames[:, start + offset : stop + offset].reshape(-1, inputs),
+                read.reshape(-1, inputs),
                 out=grad_weight[:, tap],
             )
-        return grad_x, grad_weight, grad_bias
+        return grad_x, grad_weight, rows.sum((0, 1)), None
 
 
 def _as_image(weight: torch.Tensor) -> torch.Tensor:
@@ -97,28 +103,49 @@ def _as_image(weight: torch.Tensor) -> torch.Tensor:
     return weight.transpose(1, 2).unsqueeze(2)
 
 
-def _convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    return F.conv2d(x, _as_image(weight), bias, padding=(0, weight.shape[1] // 2))
+def _convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int) -> torch.Tensor:
+    return F.conv2d(x, _as_image(weight), bias, (1, stride), (0, weight.shape[1] // 2))
 
 
 class Conv(nn.Module):
-    """A convolution along the steps of `[R C 1 H]` that keeps H.
+    """A convolution along the steps of `[R C 1 H]` that keeps H, or halves it by a stride of 2.
 
     Args:
         inputs, outputs: channels.
         kernel: odd, in steps.
+        stride: in steps.
     """
 
-    def __init__(self, *, inputs: int, outputs: int, kernel: int) -> None:
+    def __init__(self, *, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
+        self.stride = stride
         bound = (inputs * kernel) ** -0.5  # as nn.Conv1d starts
         self.weight = nn.Parameter(torch.empty(outputs, kernel, inputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[R C 1 H]` to `[R C' 1 H]`."""
+        """`[R C 1 H]` to `[R C' 1 H / stride]`."""
         fast = x.device.type == "cpu" and torch.is_grad_enabled()
-        return (_Conv.apply if fast else _convolve)(x, self.weight, self.bias)  # type: ignore[return-value]
+        run = _Conv.apply if fast else _convolve
+        return run(x, self.weight, self.bias, self.stride)  # type: ignore[return-value]
+
+
+class Grow(nn.Module):
+    """The transposed convolution of kernel 4 and stride 2 that doubles H.
+
+    Args:
+        channels: in and out.
+    """
+
+    def __init__(self, *, channels: int) -> None:
+        super().__init__()
+        bound = (4 * channels) ** -0.5  # as nn.ConvTranspose1d starts
+        self.weight = nn.Parameter(torch.empty(channels, 4, channels).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[R C 1 H]` to `[R C 1 2H]`."""
+        return F.conv_transpose2d(x, _as_image(self.weight), self.bias, (1, 2), (0, 1))
 
 
 class Block(nn.Module):
@@ -185,13 +212,11 @@ class UNet1d(nn.Module):
         levels = list(pairwise([action_size, *widths]))
         self.down = nn.ModuleList(m for i, o in levels for m in (block(i, o), block(o, o)))
         self.shrink = nn.ModuleList(
-            nn.Conv2d(width, width, (1, 3), (1, 2), padding=(0, 1)) for width in widths[:-1]
+            Conv(inputs=width, outputs=width, kernel=3, stride=2) for width in widths[:-1]
         )
         self.middle = nn.ModuleList(block(widths[-1], widths[-1]) for _ in range(2))
         self.up = nn.ModuleList(m for i, o in levels[:0:-1] for m in (block(2 * o, i), block(i, i)))
-        self.grow = nn.ModuleList(
-            nn.ConvTranspose2d(width, width, (1, 4), (1, 2), padding=(0, 1)) for width in widths[-2::-1]
-        )
+        self.grow = nn.ModuleList(Grow(channels=width) for width in widths[-2::-1])
         self.last = Conv(inputs=widths[0], outputs=widths[0], kernel=kernel)
         self.last_norm = nn.GroupNorm(groups, widths[0])
         self.head = Conv(inputs=widths[0], outputs=action_size, kernel=1)

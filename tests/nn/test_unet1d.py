@@ -1,32 +1,48 @@
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from robopolicy.core.errors import ConfigError
-from robopolicy.nn.unet1d import Conv, UNet1d, mish
+from robopolicy.nn.unet1d import Conv, Grow, UNet1d, mish
 
 
-@pytest.mark.parametrize(("rows", "steps", "inputs", "kernel"), [(3, 16, 6, 5), (2, 2, 8, 5), (20, 7, 3, 1)])
-def test_conv_is_the_librarys_with_its_gradients(rows, steps, inputs, kernel):
-    torch.manual_seed(0)
-    mine = Conv(inputs=inputs, outputs=4, kernel=kernel)
+def compare(
+    mine: nn.Module, theirs: Callable[..., torch.Tensor], channels: int, rows: int, steps: int
+) -> None:
+    """The same numbers and the same gradients, whatever the layout."""
     weight = mine.weight.detach().transpose(1, 2).clone().requires_grad_()
     bias = mine.bias.detach().clone().requires_grad_()
-    x = torch.randn(rows, inputs, steps, requires_grad=True)
-    theirs = F.conv1d(x, weight, bias, padding=kernel // 2)
+    x = torch.randn(rows, channels, steps, requires_grad=True)
+    want = theirs(x, weight, bias)
     image = x.detach().transpose(1, 2).contiguous().transpose(1, 2).unsqueeze(2).requires_grad_()
-    ours = mine(image)
-    torch.testing.assert_close(ours.squeeze(2), theirs)
-    grad = torch.randn_like(theirs)
-    theirs.backward(grad)
-    ours.backward(grad.unsqueeze(2))
-    assert x.grad is not None
-    assert image.grad is not None
-    assert mine.weight.grad is not None
-    assert weight.grad is not None
-    torch.testing.assert_close(image.grad.squeeze(2), x.grad)
-    torch.testing.assert_close(mine.weight.grad.transpose(1, 2), weight.grad)
-    torch.testing.assert_close(mine.bias.grad, bias.grad)
+    got = mine(image)
+    torch.testing.assert_close(got.squeeze(2), want)
+    with torch.no_grad():
+        assert torch.equal(mine(image), got)
+    grad = torch.randn_like(want)
+    wanted = torch.autograd.grad(want, (x, weight, bias), grad)
+    ours = torch.autograd.grad(got, (image, mine.weight, mine.bias), grad.unsqueeze(2))
+    torch.testing.assert_close(ours[0].squeeze(2), wanted[0])
+    torch.testing.assert_close(ours[1].transpose(1, 2), wanted[1])
+    torch.testing.assert_close(ours[2], wanted[2])
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "inputs", "kernel", "stride"),
+    [(3, 16, 6, 5, 1), (2, 2, 8, 5, 1), (20, 7, 3, 1, 1), (5, 8, 4, 3, 2), (1, 2, 4, 3, 2)],
+)
+def test_conv_is_the_librarys(rows, steps, inputs, kernel, stride):
+    mine = Conv(inputs=inputs, outputs=4, kernel=kernel, stride=stride)
+    compare(mine, partial(F.conv1d, stride=stride, padding=kernel // 2), inputs, rows, steps)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_grow_is_the_librarys(steps):
+    compare(Grow(channels=6), partial(F.conv_transpose1d, stride=2, padding=1), 6, 3, steps)
 
 
 def test_mish_is_the_librarys_with_its_gradient():
