@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 BUDGET_MINUTES = {
@@ -79,6 +80,22 @@ class Accounts:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Accounts(), "accounts")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--times", type=int, default=1, help="multiply the examples of property tests (make fuzz)"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each test says in `@settings` how many examples it needs; hypothesis has no public way to scale that."""
+    times = config.getoption("--times")
+    for item in items if times > 1 else ():
+        test = getattr(item, "obj", None)
+        if (own := getattr(test, "_hypothesis_internal_use_settings", None)) is not None:
+            more = settings(own, max_examples=times * own.max_examples)
+            test._hypothesis_internal_use_settings = more  # type: ignore[union-attr]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
