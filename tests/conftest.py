@@ -89,8 +89,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each test says in `@settings` how many examples it needs; hypothesis has no public way to scale that."""
-    times = config.getoption("--times")
+    """Each test says in `@settings` how many examples it needs; hypothesis offers no way to scale that."""
+    times: int = config.getoption("--times") or 1
     for item in items if times > 1 else ():
         test = getattr(item, "obj", None)
         if (own := getattr(test, "_hypothesis_internal_use_settings", None)) is not None:
