@@ -17,12 +17,21 @@ one shorter at exactly that row.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.types import Batch, Observation, Window
 from robopolicy.data.store import Rows
+
+
+@cache
+def _span_weights(bootstrap: int, discount: float) -> tuple[np.ndarray, np.ndarray]:
+    """For each span n: the weights of the rewards within it, `[bootstrap + 1, bootstrap]`, and gamma^n."""
+    powers = discount ** np.arange(bootstrap + 1)
+    weights = np.tril(np.tile(powers[:-1], (bootstrap + 1, 1)), k=-1)
+    return weights.astype(np.float32), powers.astype(np.float32)
 
 
 class Sampler:
@@ -91,9 +100,10 @@ class Sampler:
             terminal = store.terminal[rows]
             left = last - rows  # transitions whose successor is stored
             span = np.minimum(window.bootstrap, left + terminal)
-            reward = self._span_reward(window, rows, span, last)
-            ended = terminal & (span > left)
-            discount = np.where(ended, 0.0, window.discount**span).astype(np.float32)
+            weights, powers = _span_weights(window.bootstrap, window.discount)
+            ahead = np.minimum(rows[:, None] + np.arange(window.bootstrap), last[:, None])
+            reward = np.einsum("bk,bk->b", store.reward.take(ahead), weights.take(span, axis=0))
+            discount = np.where(span > left, np.float32(0), powers.take(span))
             next_obs = self._observe(window.obs, rows + span, first, last)
         extra = {name: store.columns[name][rows] for name in window.columns}
         if window.mc_return:
@@ -139,13 +149,6 @@ class Sampler:
             index=rows,
             views=views,
         )
-
-    def _span_reward(
-        self, window: Window, rows: np.ndarray, span: np.ndarray, last: np.ndarray
-    ) -> np.ndarray:
-        offsets = np.arange(window.bootstrap or 0)
-        rewards = self.store.reward.take(np.minimum(rows[:, None] + offsets, last[:, None]))
-        return ((rewards * (offsets < span[:, None])) @ window.discount**offsets).astype(np.float32)
 
     def _observe(
         self, offsets: tuple[int, ...], rows: np.ndarray, first: np.ndarray, last: np.ndarray
