@@ -126,8 +126,8 @@ class Sample(Prediction):
         return data
 
     def clean(self, output: torch.Tensor, x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-        """a."""
-        return output
+        """a; where there is no noise, x itself."""
+        return torch.where(angle > 0, output, x)
 
 
 class Tangent(Prediction):
