@@ -63,13 +63,9 @@ class ChunkMLP(nn.Module):
         super().__init__()
         size = horizon * action_size
         self.time = TimeFeatures(width=time_width)
-        # the first layer in two parts, so that all candidates share the observation's
-        self.of_context = nn.Linear(context_size, hidden[0])
-        self.of_chunk = nn.Linear(size + time_width, hidden[0])
-        self.act = nn.GELU()
-        self.rest = mlp([*hidden, size])
+        self.layers = mlp([context_size + size + time_width, *hidden, size])
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, ctx: torch.Tensor) -> torch.Tensor:
         """Chunks `x [B N H A]` at times `t [B N]` given `ctx [B D]` to `[B N H A]`."""
-        chunk = self.of_chunk(torch.cat([x.flatten(2), self.time(t)], dim=-1))
-        return self.rest(self.act(chunk + self.of_context(ctx)[:, None])).view_as(x)
+        each = ctx[:, None].expand(-1, x.shape[1], -1)
+        return self.layers(torch.cat([each, x.flatten(2), self.time(t)], dim=-1)).view_as(x)

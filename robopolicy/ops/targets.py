@@ -39,9 +39,13 @@ def polyak(target: nn.Module, online: nn.Module, rate: float) -> None:
 
 
 def ema_rate(step: int, decay: float) -> float:
-    """The `rate` of `polyak` for averaged weights, after update number `step` (from 0).
+    """The `rate` of `polyak` for averaged weights: `1 - min(decay, (1 + step) / (10 + step))`.
 
-    `1 - min(decay, (1 + step) / (10 + step))`: the average forgets the random start quickly and slows down to
-    `decay`. A function of the step alone, so that nothing more need be saved.
+    The average forgets the random start quickly and slows down to `decay`. A function of the step alone, so
+    that nothing more need be saved.
+
+    Args:
+        step: number of the update just made, from 0.
+        decay: share of the old average that stays, in the long run.
     """
     return 1 - min(decay, (1 + step) / (10 + step))

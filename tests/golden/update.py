@@ -21,7 +21,7 @@ from robopolicy.testing.learners import descend, rounds
 HERE = Path(__file__).parent
 GOLDEN = HERE / "losses.json"
 CONFIGS = sorted((HERE.parents[1] / "configs" / "policy").glob("*.yaml"))
-STEPS, RATE, ROWS = 20, 1e-3, 16
+STEPS, RATE, ROWS = 20, 1e-4, 16
 
 
 def mean_loss(config: Path) -> float:
@@ -39,4 +39,6 @@ def mean_loss(config: Path) -> float:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    GOLDEN.write_text(json.dumps({path.stem: mean_loss(path) for path in CONFIGS}, indent=1) + "\n")
+    GOLDEN.write_text(
+        json.dumps({path.stem: mean_loss(path) for path in CONFIGS}, indent=1, allow_nan=False) + "\n"
+    )
