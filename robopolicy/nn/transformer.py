@@ -1,7 +1,7 @@
 """Transformer encoder and decoder in the form of DETR (Carion et al. 2020, arXiv:2005.12872).
 
 Norms come after each residual; positions are added to queries and keys, never to values. Differs from the
-paper: attention weights are not dropped out, only what the branches add.
+paper: attention weights are not dropped out, only hidden units of the MLPs and what the branches add.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(
             EncoderLayer(width=width, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)
         )
-        start(self)
+        _start(self)
 
     def forward(
         self,
@@ -187,7 +187,7 @@ class Decoder(nn.Module):
             DecoderLayer(width=width, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
-        start(self)
+        _start(self)
         self.queries = nn.Parameter(torch.randn(length, width))
 
     def forward(self, memory: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -198,7 +198,7 @@ class Decoder(nn.Module):
         return self.norm(x)
 
 
-def start(module: nn.Module) -> None:
+def _start(module: nn.Module) -> None:
     """Every matrix by Glorot's rule, as in DETR."""
     for parameter in module.parameters():
         if parameter.ndim > 1:
