@@ -25,6 +25,7 @@ from robopolicy.core.spec import Spec, Vector
 from robopolicy.core.types import Batch, Observation
 from robopolicy.nn.dit import DiT
 from robopolicy.nn.unet1d import UNet1d
+from robopolicy.policies.act import ACTPolicy
 from robopolicy.policies.diffusion import DiffusionPolicy
 from robopolicy.policies.flow import FlowPolicy
 from robopolicy.policies.gaussian import GaussianPolicy
@@ -44,6 +45,7 @@ ROWS: dict[str, tuple[int, int, Callable[[], Learner]]] = {
     "gaussian MLP 3 x 512, chunk 5": (256, 200, lambda: GaussianPolicy(spec=SPEC, horizon=5)),
     "flow DiT 7 M, chunk 16": (256, 8, lambda: FlowPolicy(spec=SPEC, network=DIT, ema=0.999)),
     "diffusion U-Net 64-128-256, chunk 16": (64, 12, lambda: DiffusionPolicy(spec=SPEC, network=UNET)),
+    "ACT, chunk 50": (64, 6, lambda: ACTPolicy(spec=SPEC, horizon=50)),
 }
 
 
