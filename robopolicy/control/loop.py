@@ -48,7 +48,7 @@ class EnvGroup(ABC):
 
     @abstractmethod
     def reset(self, seeds: Sequence[int]) -> list[Step]:
-        """Begin one episode in each row."""
+        """Begin an episode in each of the first `len(seeds)` rows."""
 
     @abstractmethod
     def step(self, actions: np.ndarray, rows: Sequence[int]) -> list[Step]:
@@ -72,8 +72,8 @@ class SerialEnvs(EnvGroup):
         return len(self._envs)
 
     def reset(self, seeds: Sequence[int]) -> list[Step]:
-        """Begin one episode in each row."""
-        return [env.reset(seed) for env, seed in zip(self._envs, seeds, strict=True)]
+        """Begin an episode in each of the first rows."""
+        return [env.reset(seed) for env, seed in zip(self._envs, seeds, strict=False)]
 
     def step(self, actions: np.ndarray, rows: Sequence[int]) -> list[Step]:
         """Command each of `rows`."""
@@ -92,12 +92,13 @@ def run_episodes(
     observers: Sequence[Observer] = (),
     max_steps: int | None = None,
 ) -> list[Outcome]:
-    """One episode in each environment, to its end.
+    """One episode for each seed, to its end.
 
     Args:
-        envs: B environments, or a group of B rows.
+        envs: environments, or a group of rows; as many as there are seeds, or more, which then stay as
+            they are.
         agent: acts in all rows at once.
-        seeds: of the resets, one per row.
+        seeds: of the resets, one for each row.
         observers: told of every step of every live row, in row order.
         max_steps: cut longer episodes off; the last step is then marked as truncated.
 
@@ -105,8 +106,8 @@ def run_episodes(
         ValueError: the agent's action has the wrong shape or is not finite.
     """
     group = envs if isinstance(envs, EnvGroup) else SerialEnvs(envs)
-    if len(seeds) != len(group):
-        raise ValueError(f"{len(seeds)} seeds for {len(group)} environments; one for each is meant")
+    if len(seeds) > len(group):
+        raise ValueError(f"{len(seeds)} seeds for {len(group)} environments; make more of them")
     steps = group.reset(seeds)
     agent.reset(range(len(seeds)), seeds)
     for row, (step, seed) in enumerate(zip(steps, seeds, strict=True)):

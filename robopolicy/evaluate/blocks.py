@@ -19,9 +19,22 @@ from typing import Any
 
 import numpy as np
 
+from robopolicy.control.loop import Outcome
 from robopolicy.control.workers import run_in_order
 from robopolicy.core.provenance import provenance
-from robopolicy.evaluate.results import EpisodeRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeRecord(Outcome):
+    """One episode.
+
+    Args:
+        underruns: ticks without an action of the policy.
+        wall_s: this episode's share of its block's time.
+    """
+
+    underruns: int = 0
+    wall_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from robopolicy.core import suites
 from robopolicy.core.errors import ConfigError, UserError
 from robopolicy.core.protocols import Env, Observer
 from robopolicy.core.types import Step
-from robopolicy.evaluate.blocks import block_path, read_block
-from robopolicy.evaluate.results import EpisodeRecord, read_results
+from robopolicy.evaluate.blocks import EpisodeRecord, block_path, read_block
+from robopolicy.evaluate.results import read_results
 from robopolicy.evaluate.sketch import draw
 
 

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 
 from robopolicy.evaluate.film import Film
 
-BLUE, GREY = "#2f6690", "#8a94a6"
+BLUE = "#2f6690"
+COLOURS = (BLUE, "#e08e45", "#2e8b57", "#b5483a", "#7b5ea7", "#5d6b7a")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +116,9 @@ def _bar(value: float, low: float, high: float) -> str:
     x = [8 + 184 * v for v in (value, low, high)]
     return (
         f'<svg width="200" height="22" role="img" aria-label="{value:.0%}, {low:.0%} to {high:.0%}">'
-        '<line x1="8" y1="11" x2="192" y2="11" class="axis"/>'
-        f'<line x1="{x[1]:.1f}" y1="11" x2="{x[2]:.1f}" y2="11" class="interval"/>'
-        f'<circle cx="{x[0]:.1f}" cy="11" r="5.5" class="dot"/></svg>'
+        '<g stroke-width="6" stroke-linecap="round"><line x1="8" y1="11" x2="192" y2="11" stroke="#e4e8ed"/>'
+        f'<line x1="{x[1]:.1f}" y1="11" x2="{x[2]:.1f}" y2="11" stroke="#9dc0d8"/></g>'
+        f'<circle cx="{x[0]:.1f}" cy="11" r="5.5" fill="{BLUE}"/></svg>'
     )
 
 
@@ -158,9 +159,10 @@ def _curves(curves: Mapping[str, Path]) -> str:
                 drawn.setdefault(group, []).append((f"{run}, {label}" if len(curves) > 1 else label, points))
     if not drawn:
         return ""
-    figure = Figure(figsize=(4.8 * min(len(drawn), 2), 3.0 * -(-len(drawn) // 2)), dpi=160)
+    figure = Figure(figsize=(5.0 * min(len(drawn), 2), 2.8 * -(-len(drawn) // 2)), dpi=200)
     for index, (group, lines) in enumerate(drawn.items()):
         axes = figure.add_subplot(-(-len(drawn) // 2), min(len(drawn), 2), index + 1)
+        axes.set_prop_cycle(color=COLOURS)
         for label, points in lines:
             axes.plot(points[:, 0], points[:, 1], label=label, linewidth=1.6)
         values = np.concatenate([points[:, 1] for _, points in lines])
@@ -173,7 +175,8 @@ def _curves(curves: Mapping[str, Path]) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8, frameon=False)
     figure.tight_layout()
-    return f"<section><h2>Learning</h2>{_image(_png(figure), 'learning curves', 'curves')}</section>"
+    width = 100 * figure.get_figwidth()
+    return f"<section><h2>Learning</h2>{_image(_png(figure), 'learning curves', width=width)}</section>"
 
 
 def _films(films: Sequence[Film]) -> str:
@@ -276,9 +279,10 @@ def _frame_png(frame: np.ndarray) -> bytes:
     return _png(figure)
 
 
-def _image(png: bytes, what: str, kind: str = "") -> str:
+def _image(png: bytes, what: str, *, width: float | None = None) -> str:
     data = base64.b64encode(png).decode()
-    return f'<img class="{kind}" alt="{escape(what)}" src="data:image/png;base64,{data}">'
+    size = "" if width is None else f' style="width: {width:.0f}px"'
+    return f'<img{size} alt="{escape(what)}" src="data:image/png;base64,{data}">'
 
 
 _PAGE = Template("""<!doctype html>
@@ -286,7 +290,7 @@ _PAGE = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>
-:root { color-scheme: light; --ink: #1d2733; --soft: #5d6b7a; --line: #e4e8ed; --blue: #2f6690; }
+:root { color-scheme: light; --ink: #1d2733; --soft: #5d6b7a; --line: #e4e8ed; }
 body { font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: var(--ink);
   max-width: 1060px; margin: 48px auto 96px; padding: 0 24px; background: #fff; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 6px; letter-spacing: -.01em; }
@@ -301,14 +305,11 @@ td.big { font-size: 21px; font-weight: 600; }
 table.facts th { color: var(--soft); width: 130px; white-space: nowrap; font-size: 14px; }
 table.facts td { overflow-wrap: anywhere; }
 code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, monospace; overflow-wrap: anywhere; }
-svg .axis { stroke: #dde2e8; stroke-width: 6; stroke-linecap: round; }
-svg .interval { stroke: #9dc0d8; stroke-width: 6; stroke-linecap: round; }
-svg .dot { fill: var(--blue); }
 .strip { display: grid; grid-template-columns: repeat(6, 1fr); gap: 6px; }
 figure { margin: 0; }
 figure img { width: 100%; display: block; border: 1px solid var(--line); border-radius: 6px; }
 figcaption { font-size: 11.5px; color: var(--soft); padding-top: 2px; }
-img.curves { max-width: 100%; display: block; }
+img { max-width: 100%; display: block; }
 .success, .failure { color: #fff; border-radius: 4px; padding: 1px 8px; margin-right: 6px;
   font-size: 12.5px; }
 .success { background: #2e8b57; } .failure { background: #b5483a; }

@@ -12,23 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from robopolicy.control.loop import Outcome
 from robopolicy.core.errors import ConfigError
+from robopolicy.evaluate.blocks import EpisodeRecord
 from robopolicy.evaluate.compare import Comparison, compare_all
 from robopolicy.evaluate.stats import clopper_pearson, paired_bootstrap
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodeRecord(Outcome):
-    """One episode.
-
-    Args:
-        underruns: ticks without an action of the policy.
-        wall_s: this episode's share of its block's time.
-    """
-
-    underruns: int = 0
-    wall_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,62 +11,23 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from robopolicy.control.executor import ChunkPolicy, Executor, batch_of
-from robopolicy.control.loop import run_episodes
-from robopolicy.core import checkpoint, suites
+from robopolicy.control.executor import Executor, batch_of
+from robopolicy.core import checkpoint
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.noise import EpisodeNoise
-from robopolicy.core.protocols import Env
 from robopolicy.core.provenance import provenance
-from robopolicy.core.spec import Spec
-from robopolicy.core.types import Step
-from robopolicy.evaluate.blocks import Block, Job, Keep
-from robopolicy.evaluate.results import EpisodeRecord, Results, summarise
+from robopolicy.evaluate.blocks import EpisodeRecord, Job, Keep
+from robopolicy.evaluate.results import Results, summarise
 from robopolicy.evaluate.seeds import blocks_of, seeds_of, stages_of
 from robopolicy.evaluate.stats import SequentialMcNemar
-
-PolicySource = str | Path | ChunkPolicy
-TaskSource = str | Callable[[], Env]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """How the episodes are run; fixed before the first of them.
-
-    Args:
-        task: `suite/task`, or a picklable function that makes an environment.
-        env_options: of the suite. A policy with cameras gets `observe=all` where nothing else is said.
-        execute: actions of each chunk to execute; None for all.
-        latency_ticks: between an observation and the chunk that answers it.
-        max_steps: cut episodes off earlier than the task does.
-        block_rows: episodes in lock-step.
-    """
-
-    task: TaskSource
-    env_options: Mapping[str, Any] = field(default_factory=dict)
-    execute: int | None = None
-    latency_ticks: int = 0
-    max_steps: int | None = None
-    block_rows: int = 10
-
-    def make_env(self, spec: Spec) -> Env:
-        """An environment that shows what a policy of this spec looks at."""
-        if not isinstance(self.task, str):
-            return self.task()
-        seen = {"observe": "all" if spec.images else "state"}
-        return suites.make_env(self.task, **{**seen, **self.env_options})
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON values."""
-        name = self.task if isinstance(self.task, str) else self.task.__qualname__
-        return {**asdict(self), "task": name, "env_options": dict(self.env_options)}
+from robopolicy.evaluate.worker import PolicySource, Protocol, TaskSource, Worker, load
 
 
 def evaluate(
@@ -82,6 +43,7 @@ def evaluate(
     latency_ticks: int = 0,
     max_steps: int | None = None,
     block_rows: int = 10,
+    device: str = "cpu",
     looks: Sequence[int] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
@@ -92,7 +54,8 @@ def evaluate(
         task: see `Protocol`, as are the options not listed here.
         episodes: initial states for each policy.
         split: `dev` to choose settings, `test` to state results.
-        workers: processes on the CPU, each with its own copy of the policies.
+        workers: processes. On the CPU each has its own copy of the policies and runs its own blocks; with
+            another device the policies stay in this process, and the workers step the block's environments.
         out: folder for `results.json` and what is needed to resume and to replay; None keeps nothing.
         looks: numbers of episodes at which a comparison of exactly two checkpoints may stop early (see
             `SequentialMcNemar`); the last must be `episodes`.
@@ -108,6 +71,7 @@ def evaluate(
         latency_ticks=latency_ticks,
         max_steps=max_steps,
         block_rows=block_rows,
+        device=device,
     )
     replicas = {name: _listed(source) for name, source in policies.items()}
     folder = None if out is None else Path(out)
@@ -121,6 +85,9 @@ def evaluate(
     with _one_thread():
         prints = {name: [_fingerprint(s) for s in sources] for name, sources in replicas.items()}
         keep = Keep(folder, what=protocol.to_plain(), prints=prints)
+        here = device != "cpu"
+        worker = Worker(protocol, replicas, env_workers=workers if here else 0)
+        processes = 1 if here else workers
         for stage in stages_of(blocks, test.looks if test else ()):
             jobs = [
                 Job(name, replica, seeds)
@@ -128,7 +95,7 @@ def evaluate(
                 for name, sources in replicas.items()
                 for replica in range(len(sources))
             ]
-            with closing(keep.run(jobs, _Worker(protocol, replicas), workers)) as finished:
+            with closing(keep.run(jobs, worker, processes)) as finished:
                 for job, block in finished:
                     found[job.name][job.replica].extend(block.records)
                     done += len(block.records)
@@ -169,101 +136,23 @@ def measure_latency(
         calls: to make at most, after five that do not count.
         seconds: to stop after, once 20 calls are made.
     """
-    policy = load(source)
+    policy = load(source, protocol.device)
     env = protocol.make_env(policy.spec)
     try:
         picked = Executor(policy, env_spec=env.spec).pick(env.reset(seed).obs)
     finally:
         env.close()
-    obs = batch_of([[picked] * policy.obs_steps], "cpu")
+    obs = batch_of([[picked] * policy.obs_steps], protocol.device)
     taken: list[float] = []
     end = time.perf_counter() + seconds
     for call in range(calls + 5):
         begun = time.perf_counter()
-        policy.sample(obs, 1, noise=EpisodeNoise(seeds=[seed], ticks=[call]))
+        noise = EpisodeNoise(seeds=[seed], ticks=[call], device=protocol.device)
+        torch.as_tensor(policy.sample(obs, 1, noise=noise)).cpu()  # which waits for the device
         taken.append(1e3 * (time.perf_counter() - begun))
         if call >= 24 and time.perf_counter() > end:
             break
     return {f"p{q}": float(np.percentile(taken[5:], q)) for q in (50, 95, 99)}
-
-
-def load(source: PolicySource) -> ChunkPolicy:
-    """A policy from a checkpoint, or the policy itself.
-
-    Raises:
-        ConfigError: the checkpoint holds something that proposes no actions.
-    """
-    if not isinstance(source, str | Path):
-        return source
-    learner = checkpoint.load(source)
-    if not isinstance(learner, ChunkPolicy):
-        raise ConfigError(f"{source} holds a {type(learner).__name__}, which proposes no action chunks")
-    return learner
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """Makes the function that runs a job; loads and builds in the process that will run it."""
-
-    protocol: Protocol
-    replicas: Mapping[str, Sequence[PolicySource]]
-
-    @contextmanager
-    def __call__(self) -> Iterator[Callable[[Job], Block]]:
-        torch.set_num_threads(1)
-        policies: dict[tuple[str, int], ChunkPolicy] = {}
-        envs: dict[bool, list[Env]] = {}  # by whether cameras are rendered
-
-        def run(job: Job) -> Block:
-            key = (job.name, job.replica)
-            if key not in policies:
-                policies[key] = load(self.replicas[job.name][job.replica])
-            rows = envs.setdefault(bool(policies[key].spec.images), [])
-            while len(rows) < len(job.seeds):
-                rows.append(self.protocol.make_env(policies[key].spec))
-            return run_block(policies[key], rows[: len(job.seeds)], job.seeds, self.protocol)
-
-        try:
-            yield run
-        finally:
-            for env in (env for group in envs.values() for env in group):
-                env.close()
-
-
-def run_block(policy: ChunkPolicy, envs: Sequence[Env], seeds: Sequence[int], protocol: Protocol) -> Block:
-    """One block of episodes in lock-step."""
-    agent = Executor(
-        policy,
-        env_spec=envs[0].spec,
-        execute=protocol.execute,
-        latency_ticks=protocol.latency_ticks,
-        batch=protocol.block_rows,
-    )
-    tape = _Actions()
-    begun = time.perf_counter()
-    outcomes = run_episodes(envs, agent, seeds, [tape], protocol.max_steps)
-    step_s = (time.perf_counter() - begun) / sum(outcome.length for outcome in outcomes)
-    records = [
-        EpisodeRecord(**asdict(outcome), underruns=underruns, wall_s=step_s * outcome.length)
-        for outcome, underruns in zip(outcomes, agent.underruns, strict=True)
-    ]
-    return Block(tuple(records), tuple(np.stack(tape.rows[row]) for row in range(len(seeds))))
-
-
-class _Actions:
-    """An observer that keeps what was commanded: with the seed, all that a replay needs."""
-
-    def __init__(self) -> None:
-        self.rows: dict[int, list[np.ndarray]] = {}
-
-    def start(self, row: int, step: Step, seed: int) -> None:
-        self.rows[row] = []
-
-    def step(self, row: int, step: Step) -> None:
-        assert step.proposed is not None
-        self.rows[row].append(np.asarray(step.proposed, np.float32))
-
-    def end(self, row: int) -> None: ...
 
 
 def _listed(source: PolicySource | Sequence[PolicySource]) -> list[PolicySource]:

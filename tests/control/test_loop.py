@@ -83,8 +83,8 @@ def test_wrong_shapes_are_refused():
 
     with pytest.raises(ValueError, match=r"\(1, 2\)"):
         run_episode(PointMass(), Flat(), seed=0)
-    with pytest.raises(ValueError, match="1 seeds for 2 environments"):
-        run_episodes([PointMass(), PointMass()], Flat(), [0])
+    with pytest.raises(ValueError, match="2 seeds for 1 environments"):
+        run_episodes([PointMass()], Flat(), [0, 1])
 
 
 def test_a_recording_replays_to_the_same_episode():

@@ -1,7 +1,10 @@
 import os
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +56,26 @@ def test_an_early_stop_ends_the_workers():
     results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_workers_do_not_outlive_a_parent_that_was_killed():
+    script = (
+        "from test_workers import make_square; from robopolicy.control.workers import run_in_order; "
+        "[print(pid, flush=True) for _, pid in run_in_order(make_square, range(10**6), workers=2)]"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+    ) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(200):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"worker {worker} lives on")
 
 
 def test_no_work_and_no_workers():

@@ -48,6 +48,13 @@ def test_one_worker_and_two_give_the_same_bits(saved):
     assert len({record.total_reward for record in one.records["good"][0]}) == 25
 
 
+def test_policies_in_this_process_with_envs_in_others_give_the_same_bits():
+    """The path of a GPU, on a CPU by another name."""
+    here = evaluate({"good": good()}, make_long, episodes=13)
+    apart = evaluate({"good": good()}, make_long, episodes=13, device="cpu:0", workers=2)
+    assert outcomes(here) == outcomes(apart)
+
+
 def test_results_do_not_depend_on_how_many_episodes_were_asked_for_or_who_else_was_there():
     few = evaluate({"good": good()}, make_long, episodes=13)
     many = evaluate({"bad": bad(), "good": good()}, make_long, episodes=20)
