@@ -5,9 +5,11 @@ from __future__ import annotations
 from robopolicy.core.errors import UnknownNameError
 from sim.tabletop.task import Task
 from sim.tabletop.tasks.pick import Pick, PickPlace
+from sim.tabletop.tasks.sort import Sort
+from sim.tabletop.tasks.stack import Stack
 from sim.tabletop.tasks.touch import Push, Reach
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, Push, Pick, PickPlace)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, Push, Pick, PickPlace, Stack, Sort)}
 
 
 def task(name: str) -> Task:
