@@ -109,7 +109,8 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
             print(f"robopolicy {name}: {mistake}", file=sys.stderr)
             raise SystemExit(2) from mistake
 
-    given, sys.argv = sys.argv, [f"robopolicy {name}", "-m", *overrides]
+    ours = ("hydra.output_subdir=null", "hydra/job_logging=none")  # a job's folder is for its output alone
+    given, sys.argv = sys.argv, [f"robopolicy {name}", "-m", *ours, *overrides]
     try:
         job()
     finally:

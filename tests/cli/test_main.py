@@ -7,6 +7,7 @@ import pytest
 
 from robopolicy.cli.compose import compose, split
 from robopolicy.cli.main import COMMANDS
+from robopolicy.data.lerobot import open_dataset
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,15 +60,11 @@ def test_a_strangers_sim_is_named(tmp_path) -> None:
 
 
 def test_a_sweep_runs_each_combination_and_ends_with_2_on_a_mistake(tmp_path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "robopolicy.cli.main",
-        "collect",
-        "task=tabletop/none,tabletop/pick_place",
-        "-m",
-    ]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    words = ["collect", "task=tabletop/reach", "episodes=1", "workers=1", "quality=expert,exprt", "-m"]
+    command = [sys.executable, "-m", "robopolicy.cli.main", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    (first,) = tmp_path.glob("multirun/*/*/0")
+    assert open_dataset(first).num_episodes == 1
     assert done.returncode == 2
-    assert "tabletop/none" in done.stderr
+    assert "no quality 'exprt'; did you mean 'expert'" in done.stderr
     assert "Traceback" not in done.stderr
