@@ -8,8 +8,11 @@ from sim.tabletop.tasks.pick import Pick, PickPlace
 from sim.tabletop.tasks.sort import Sort
 from sim.tabletop.tasks.stack import Stack
 from sim.tabletop.tasks.touch import Push, Reach
+from sim.tabletop.tasks.upright import Peg, Pour, Topple
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Reach, Push, Pick, PickPlace, Stack, Sort)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (Reach, Push, Pick, PickPlace, Stack, Sort, Topple, Peg, Pour)
+}
 
 
 def task(name: str) -> Task:
