@@ -15,7 +15,6 @@ import functools
 import importlib
 import inspect
 import pkgutil
-import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -131,7 +130,7 @@ def resolve(target: Any, allowed: Collection[str]) -> Callable[..., Any]:
     module = _import(module_name, target)
     found = vars(module).get(name)
     if found is None:
-        known = [key for key, item in vars(module).items() if _is_component(item, allowed)]
+        known = [key for key, v in vars(module).items() if _is_component(v, allowed) and key[0] != "_"]
         raise ConfigError(f"'{module_name}' has no '{name}'{_near(name, known)}")
     if not _is_component(found, allowed):
         raise ConfigError(
@@ -141,17 +140,8 @@ def resolve(target: Any, allowed: Collection[str]) -> Callable[..., Any]:
 
 
 def _is_component(found: Any, allowed: Collection[str]) -> bool:
-    if not (inspect.isclass(found) or inspect.isfunction(found)):
-        return False
-    # Where the object says it comes from, and whether that module agrees: a re-export of something foreign
-    # fails the first, a forged `__module__` the second.
-    home = sys.modules.get(found.__module__)
-    return (
-        home is not None
-        and _within(found.__module__, allowed)
-        and not found.__name__.startswith("_")
-        and vars(home).get(found.__qualname__) is found
-    )
+    """Whether it was defined where components live: what was only imported there says another module."""
+    return (inspect.isclass(found) or inspect.isfunction(found)) and _within(found.__module__, allowed)
 
 
 def _within(module_name: str, allowed: Collection[str]) -> bool:

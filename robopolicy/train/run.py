@@ -62,7 +62,7 @@ def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None =
         run.go(stop, report)
     if stop.signal is not None:
         step = f"{run.trainer.count} of {run.total}"
-        print(f"stopped at step {step}; the same command goes on from there", file=sys.stderr)
+        print(f"stopped at step {step}; train again with output={out} to go on", file=sys.stderr)
         raise SystemExit(128 + stop.signal)
     return run.checkpoints.last
 
