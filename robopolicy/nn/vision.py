@@ -92,9 +92,11 @@ class FeatureMap(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """`[B C h w]`, uint8 or float in [0, 1], to `[B D h' w']`."""
-        # to [-1, 1]; integers are converted here, on the device, so that frames travel as bytes
+        # To [-1, 1]. Integers are converted here, on the device, so that frames travel as bytes; channels go
+        # innermost, which convolutions take faster (ResNet-18, one frame, one thread: 25 to 20 ms).
         scale = 2.0 if frames.is_floating_point() else 2.0 / 255.0
-        return self.trunk(frames.to(next(self.parameters()).dtype) * scale - 1.0)
+        dtype = next(self.parameters()).dtype
+        return self.trunk(frames.to(dtype=dtype, memory_format=torch.channels_last) * scale - 1.0)
 
 
 class SpatialSoftmax(nn.Module):
