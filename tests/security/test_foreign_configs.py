@@ -56,7 +56,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("target", FOREIGN, ids=str)
 def test_foreign_targets_are_refused(target: Any) -> None:
-    with pytest.raises(ConfigError, match="is refused|there is no module|has no '|a dotted name is meant"):
+    with pytest.raises(ConfigError, match=r"is refused|there is no module|has no '|a dotted name is meant"):
         build({"_target_": target})
 
 
