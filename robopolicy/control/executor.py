@@ -60,7 +60,8 @@ class Executor:
     Args:
         policy: sees the state elements and cameras that its own spec names, picked out of the environment's.
         env_spec: of the environments that will be acted in.
-        execute: actions of each chunk to execute before asking again; the whole chunk by default.
+        execute: actions of each chunk to execute before asking again; by default half of them, so that what
+            was seen is never older than half a chunk.
         latency_ticks: ticks between a request and its chunk.
         device: where the policy's weights are.
         batch: pad the batch to this many rows, so that a small group computes as a full one does.
@@ -84,7 +85,7 @@ class Executor:
         batch: int | None = None,
     ) -> None:
         policy.spec.require(env_spec, wanted_by="the policy", offered_by="the environment")
-        execute = policy.horizon if execute is None else execute
+        execute = (policy.horizon + 1) // 2 if execute is None else execute
         if not 1 <= execute <= policy.horizon:
             raise ConfigError(
                 f"execute is {execute}, but the policy's chunks hold {policy.horizon} actions; "

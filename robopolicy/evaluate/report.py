@@ -229,7 +229,7 @@ def _how(results: Mapping[str, Any], notes: Sequence[str]) -> str:
             for name in ("execute", "latency_ticks", "max_steps")
             if protocol.get(name)
         )
-        or "whole chunks, no latency, the task's own time limit",
+        or "half of each chunk, no latency, the task's own time limit",
         "policies": "; ".join(f"{name}: {', '.join(paths)}" for name, paths in protocol["policies"].items()),
         "initial states": f"SHA-256 {protocol['states_sha256'][:16]}",
         "intervals": "Clopper-Pearson for one checkpoint; the wider of it and a bootstrap over training "

@@ -37,7 +37,7 @@ class Protocol:
     Args:
         task: `suite/task`, or a picklable function that makes an environment.
         env_options: of the suite. A policy with cameras gets `observe=all` where nothing else is said.
-        execute: actions of each chunk to execute; None for all.
+        execute: actions of each chunk to execute; None for half of them.
         latency_ticks: between an observation and the chunk that answers it.
         max_steps: cut episodes off earlier than the task does.
         block_rows: episodes in lock-step.

@@ -54,7 +54,8 @@ class Request:
     def make_env(self) -> suites.Env:
         """An environment that shows the expert the whole state, and renders only if frames are recorded."""
         shown = "state" if self.observe == "state" else "all"
-        return suites.make_env(self.task, observe=shown, **self.env_options)
+        usual = suites.find(self.task)[0].env_options.get(self.quality, {})
+        return suites.make_env(self.task, observe=shown, **{**usual, **self.env_options})
 
     def to_plain(self) -> dict[str, Any]:
         """JSON values."""

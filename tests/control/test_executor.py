@@ -50,7 +50,7 @@ def test_all_rows_share_one_call_of_fixed_size(latency):
     longest = max(outcome.length for outcome in run_episodes(envs, agent, seeds))
     assert {len(obs.state) for obs in policy.seen} == {4}
     assert {len(obs.text or ()) for obs in policy.seen} == {4}
-    assert len(policy.seen) == -(-longest // (8 + latency))
+    assert len(policy.seen) == -(-longest // (4 + latency))
 
 
 def test_rows_may_begin_again_on_their_own_and_late_chunks_of_the_past_are_dropped():
