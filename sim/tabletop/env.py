@@ -48,11 +48,11 @@ class TabletopEnv(gymnasium.Env):
         self._frames = Frames(self.model, self.data)
         self._objects = [self.model.body(prop.name).id for prop in task.props if prop.role == "object"]
         self._goals = [self.model.body(prop.name).id for prop in task.props if prop.role == "goal"]
-        self._fixtures = [
-            (self.model.body(prop.name).id, self.model.joint(prop.name).qposadr[0])
+        self._fixtures = {
+            self.model.body(prop.name).id: self.model.joint(prop.name).qposadr[0]
             for prop in task.props
             if prop.role == "fixture"
-        ]
+        }
         self._sizes = np.array([prop.size for prop in task.props if prop.role == "object"])
         self._low, self._high = arm.limits()
         action, seen = self.spec_.action, self.spec_.state
@@ -81,6 +81,8 @@ class TabletopEnv(gymnasium.Env):
             else:
                 self.model.body_pos[body.id] = [pose.x, pose.y, pose.z]
                 self.model.body_quat[body.id] = pose.quat
+            if body.id in self._fixtures:
+                self.data.qpos[self._fixtures[body.id]] = pose.travel
         self._instruction = self.task.instructions[rng.integers(len(self.task.instructions))]
         self._ticks = self._held = 0
         return self._observe(self._state()), self._info(False)
@@ -140,7 +142,7 @@ class TabletopEnv(gymnasium.Env):
         if self._goals:
             goals = now[state.GOAL : state.FIXTURE].reshape(state.GOALS, 3)
             goals[: len(self._goals)] = model.body_pos[self._goals]
-        for body, joint in self._fixtures:
+        for body, joint in self._fixtures.items():
             now[state.FIXTURE :] = [*model.body_pos[body][:2], *data.xmat[body][[0, 3]], data.qpos[joint]]
         return now
 

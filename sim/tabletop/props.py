@@ -31,12 +31,15 @@ _GHOST = {"contype": 0, "conaffinity": 0}
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a prop begins: metres and radians in the base frame; z is that of the prop's origin."""
+    """Where a prop begins: metres and radians in the base frame; z is that of the prop's origin, travel that
+    of a fixture's moving part.
+    """
 
     x: float
     y: float
     z: float = 0.0
     yaw: float = 0.0
+    travel: float = 0.0
 
     @property
     def quat(self) -> np.ndarray:

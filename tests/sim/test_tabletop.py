@@ -118,7 +118,9 @@ def test_starts_and_instructions_vary(name):
     states = np.stack([step.obs.state for step in starts])
     assert len(np.unique(states, axis=0)) == 20
     scene = Scene(states)
-    moved = scene.object(0).position if task(name).props[0].role == "object" else scene.goal()
+    moved = {"object": scene.object(0).position, "goal": scene.goal(), "fixture": scene.fixture}[
+        task(name).props[0].role
+    ]
     assert (np.std(moved[:, :2], axis=0) > 0.01).all()
     assert {step.obs.text for step in starts} == {(text,) for text in task(name).instructions}
 

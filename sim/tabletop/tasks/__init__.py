@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from robopolicy.core.errors import UnknownNameError
 from sim.tabletop.task import Task
+from sim.tabletop.tasks.button import Button
+from sim.tabletop.tasks.drawer import Drawer, DrawerClose
 from sim.tabletop.tasks.pick import Pick, PickPlace
 from sim.tabletop.tasks.sort import Sort
 from sim.tabletop.tasks.stack import Stack
@@ -11,7 +13,21 @@ from sim.tabletop.tasks.touch import Push, Reach
 from sim.tabletop.tasks.upright import Peg, Pour, Topple
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Reach, Push, Pick, PickPlace, Stack, Sort, Topple, Peg, Pour)
+    task.name: task
+    for task in (
+        Reach,
+        Push,
+        Pick,
+        PickPlace,
+        Stack,
+        Sort,
+        Topple,
+        Peg,
+        Pour,
+        Drawer,
+        DrawerClose,
+        Button,
+    )
 }
 
 
