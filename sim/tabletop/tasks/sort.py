@@ -7,9 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.tabletop.moves import carry, held, let_go, pick_up
-from sim.tabletop.props import BLUE, RED, Cube, Pose, Zone, spot
+from sim.tabletop.props import BLUE, Cube, Pose, Zone, spot
 from sim.tabletop.state import Scene
 from sim.tabletop.task import Plan, Style, Task
+
+# Of the cubes' own colours the zones would hide them.
+_PALE_RED = (0.95, 0.60, 0.56, 1.0)
+_PALE_BLUE = (0.56, 0.72, 0.96, 1.0)
 
 
 class Sort(Task):
@@ -25,8 +29,8 @@ class Sort(Task):
     props = (
         Cube(name="red"),
         Cube(name="blue", rgba=BLUE),
-        Zone(name="red_zone", rgba=RED),
-        Zone(name="blue_zone", rgba=BLUE),
+        Zone(name="red_zone", rgba=_PALE_RED),
+        Zone(name="blue_zone", rgba=_PALE_BLUE),
     )
     time_limit = 300
 
