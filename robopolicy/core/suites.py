@@ -31,6 +31,8 @@ class Suite:
         make_expert: `(task, quality=..., rows=B, **options) -> Agent` for B rows, or None where no
             demonstrator exists. `quality` is the name of a preset (`expert`, `mixed`, `play` ...).
         qualities: preset name to one-line description.
+        env_options: preset name to options of the environment in which it is to be demonstrated, where the
+            usual ones do not suit it (`play` does not end when a goal is met).
         relabel: `(task, state [L S], names [S]) -> (reward [L], success [L])`, the rewards a task would have
             given along recorded states, or None where they cannot be known from states.
     """
@@ -40,6 +42,7 @@ class Suite:
     make_env: Callable[..., Env]
     make_expert: Callable[..., Agent] | None = None
     qualities: Mapping[str, str] = field(default_factory=dict)
+    env_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     relabel: Callable[[str, np.ndarray, tuple[str, ...]], tuple[np.ndarray, np.ndarray]] | None = None
 
 

@@ -5,23 +5,24 @@ A task is one small class in `tasks/`; see `task.py`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.suites import Suite
 from sim.env import GymEnv
 from sim.tabletop import state
 from sim.tabletop.env import TabletopEnv
 from sim.tabletop.expert import Expert
-from sim.tabletop.quality import PRESETS, preset
+from sim.tabletop.quality import ENV_OPTIONS, PRESETS, preset
 from sim.tabletop.state import Scene
 from sim.tabletop.tasks import TASKS, task
 
 
-def make_env(
-    name: str, *, observe: str = "state", action_mode: str = "joint", image_size: int = 84
-) -> GymEnv:
-    """The environment of a task; see `TabletopEnv` for the options."""
-    env = TabletopEnv(task(name), observe=observe, action_mode=action_mode, image_size=image_size)
+def make_env(name: str, **options: Any) -> GymEnv:
+    """The environment of a task; `TabletopEnv` tells the options."""
+    env = TabletopEnv(task(name), **options)
     return GymEnv(env, spec=env.spec_)
 
 
@@ -36,7 +37,16 @@ def relabel(name: str, states: np.ndarray, names: tuple[str, ...]) -> tuple[np.n
     Row t holds the state before action t, so its reward is judged by row t + 1; the state after the last
     action is not recorded and taken to be like the last. As in the environment, a goal counts once it was met
     for `hold` steps.
+
+    Raises:
+        SpecMismatchError: where the states do not tell where things are.
     """
+    hidden = [known for known in state.NAMES if known.startswith(("ee.", "env.")) and known not in names]
+    if hidden:
+        raise SpecMismatchError(
+            f"rewards of tabletop/{name} cannot be known: the recorded states lack {', '.join(hidden[:3])}"
+            f"{' ...' if len(hidden) > 3 else ''}; record with observe='state' or observe='all'"
+        )
     whole = np.zeros((len(states), state.SIZE))
     kept = [i for i, known in enumerate(state.NAMES) if known in names]
     whole[:, kept] = states[:, [names.index(state.NAMES[i]) for i in kept]]
@@ -56,5 +66,6 @@ suite = Suite(
     make_env=make_env,
     make_expert=make_expert,
     qualities={name: quality.description for name, quality in PRESETS.items()},
+    env_options=ENV_OPTIONS,
     relabel=relabel,
 )

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import mujoco
 import numpy as np
 
+from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.spec import Vector
 from sim.env import command
 from sim.tabletop import arm, state
+from sim.tabletop.randomize import Randomizer, ranges
 from sim.tabletop.render import Frames
-from sim.tabletop.scene import SUBSTEPS, compose
+from sim.tabletop.scene import OBJECT_SETS, SUBSTEPS, compose
 from sim.tabletop.state import Scene
 from sim.tabletop.task import Task
 
@@ -26,6 +30,11 @@ class TabletopEnv(gymnasium.Env):
         observe: `state` (everything there is to know, no GL), `pixels` (proprioception and cameras) or `all`.
         action_mode: `joint`, absolute joint positions in rad, or `ee`, the tool's pose in the base frame.
         image_size: height and width of the cameras' frames, pixels.
+        objects: `training`, or `held_out`: things of other sizes, and everything in other shades.
+        randomize: draw friction, masses, light, cameras and delay anew in each episode, from its seed: True
+            for the usual ranges, or those wanted by name, see `randomize.Ranges`.
+        terminate: end the episode when the goal is met; otherwise it lasts until its time limit.
+        time_limit: control steps; the task's by default.
 
     Attributes:
         spec_: the robopolicy Spec (gymnasium keeps `spec` for itself).
@@ -36,14 +45,29 @@ class TabletopEnv(gymnasium.Env):
     render_mode = "rgb_array"
 
     def __init__(
-        self, task: Task, *, observe: str = "state", action_mode: str = "joint", image_size: int = 84
+        self,
+        task: Task,
+        *,
+        observe: str = "state",
+        action_mode: str = "joint",
+        image_size: int = 84,
+        objects: str = "training",
+        randomize: bool | Mapping[str, Sequence[float]] = False,
+        terminate: bool = True,
+        time_limit: int | None = None,
     ) -> None:
+        if objects not in OBJECT_SETS:
+            raise UnknownNameError("set of objects", objects, list(OBJECT_SETS))
+        if time_limit is not None and time_limit < 1:
+            raise ConfigError(f"time_limit is {time_limit}; at least one control step is meant")
+        chosen, changes = OBJECT_SETS[objects], ranges(randomize)
         self.task = task
         self._whole = state.make_spec(action_mode=action_mode, image_size=image_size)
         self.spec_ = self._whole.observe(observe)
         self._shown = self._whole.state.indices(self.spec_.state.names)
         self._ee_actions = action_mode == "ee"
-        self.model = compose(task)
+        self._terminate, self._time_limit = terminate, time_limit or task.time_limit
+        self.model = compose(task, chosen)
         self.data = mujoco.MjData(self.model)
         self._frames = Frames(self.model, self.data)
         self._objects = [self.model.body(prop.name).id for prop in task.props if prop.role == "object"]
@@ -53,7 +77,9 @@ class TabletopEnv(gymnasium.Env):
             for prop in task.props
             if prop.role == "fixture"
         }
-        self._sizes = np.array([prop.size for prop in task.props if prop.role == "object"])
+        self._scale = chosen.scale
+        self._sizes = chosen.scale * np.array([prop.size for prop in task.props if prop.role == "object"])
+        self._randomizer = Randomizer(changes, self.model, self._objects) if changes else None
         self._low, self._high = arm.limits()
         action, seen = self.spec_.action, self.spec_.state
         self.action_space = gymnasium.spaces.Box(*_bounds(action))
@@ -72,18 +98,22 @@ class TabletopEnv(gymnasium.Env):
         start = _ready(rng)
         self.data.qpos[:6] = self.data.ctrl[:] = start
         self.data.ctrl[:5] -= arm.droop(start)
+        hold = self.data.ctrl.copy()
         for name, pose in self.task.place(rng).items():
             body = self.model.body(name)
             joint = body.jntadr[0]
             if joint >= 0 and self.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
                 at = self.model.jnt_qposadr[joint]
-                self.data.qpos[at : at + 7] = [pose.x, pose.y, pose.z, *pose.quat]
+                # On the table or in each other: what is smaller begins lower.
+                self.data.qpos[at : at + 7] = [pose.x, pose.y, pose.z * self._scale, *pose.quat]
             else:
                 self.model.body_pos[body.id] = [pose.x, pose.y, pose.z]
                 self.model.body_quat[body.id] = pose.quat
             if body.id in self._fixtures:
                 self.data.qpos[self._fixtures[body.id]] = pose.travel
         self._instruction = self.task.instructions[rng.integers(len(self.task.instructions))]
+        delay = self._randomizer.draw(rng) if self._randomizer else 0
+        self._commands = deque([hold] * delay)
         self._ticks = self._held = 0
         return self._observe(self._state()), self._info(False)
 
@@ -95,24 +125,21 @@ class TabletopEnv(gymnasium.Env):
         """
         action = command(self.spec_, action)
         if self._ee_actions:
-            self.data.ctrl[:5] = arm.inverse(action[:5])
-            self.data.ctrl[5] = action[5]
-        else:
-            self.data.ctrl[:] = action
+            action = np.append(arm.inverse(action[:5]), action[5])
+        self._commands.append(action)
+        self.data.ctrl[:] = self._commands.popleft()
         mujoco.mj_step(self.model, self.data, nstep=SUBSTEPS)
         now = self._state()
         if not np.isfinite(now).all():
             raise FloatingPointError(f"the simulation of tabletop/{self.task.name} diverged")
         self._ticks += 1
-        self._held = self._held + 1 if self.task.solved(Scene(now)) else 0
+        # Judged as it is recorded, so that relabelling agrees.
+        solved = self.task.solved(Scene(now.astype(np.float32).astype(np.float64)))
+        self._held = self._held + 1 if solved else 0
         success = self._held >= self.task.hold
-        return (
-            self._observe(now),
-            float(success),
-            success,
-            not success and self._ticks >= self.task.time_limit,
-            self._info(success),
-        )
+        terminated = success and self._terminate
+        truncated = not terminated and self._ticks >= self._time_limit
+        return self._observe(now), float(success), terminated, truncated, self._info(success)
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """A fine picture `[480 640 3]` uint8 of the whole scene, with shadows."""

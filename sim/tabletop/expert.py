@@ -15,9 +15,11 @@ import numpy as np
 from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.types import Step
 from sim.tabletop import arm, state
+from sim.tabletop.play import play
 from sim.tabletop.quality import Quality
 from sim.tabletop.state import Scene
 from sim.tabletop.task import Move, Plan, Style, Task
+from sim.tabletop.tasks import tasks_about
 
 _LAG = 0.11  # s between a command and the arm being there, so speed x lag is how far ahead to command
 _REACH = 0.1  # m that a radian of turning counts as
@@ -113,7 +115,7 @@ class _Row:
 
     def _current(self, scene: Scene) -> Move:
         if self.plan is None:
-            self.plan = self.task.plan(scene, self.style)
+            self.plan = self._plan(scene)
             self._begin(next(self.plan))
         move = self.move
         assert move is not None
@@ -123,9 +125,21 @@ class _Row:
             except StopIteration:
                 # The plan is through, yet the episode goes on: begin again, unless misses go unnoticed.
                 if self.style.recover:
-                    self.plan = self.task.plan(scene, self.style)
+                    self.plan = self._plan(scene)
                     move = self._begin(next(self.plan))
         return move
+
+    def _plan(self, scene: Scene) -> Plan:
+        if not self.quality.play:
+            return self.task.plan(scene, self.style)
+        props = self.task.props
+        return play(
+            scene,
+            lambda: self.quality.style(self.rng),
+            self.rng,
+            places=sum(prop.role == "goal" for prop in props),
+            fixture_tasks=tasks_about([prop for prop in props if prop.role == "fixture"]),
+        )
 
     def _begin(self, move: Move) -> Move:
         self.move, self.ticks, self.arrived = move, 0, 0

@@ -21,6 +21,7 @@ class Quality:
         hesitate: chance per control step of standing still for 5 to 20 steps.
         miss: chance that a try of a grasp misses.
         recover: chance that an episode's misses are noticed and made good.
+        play: follow random goals instead of the task; a manner is then drawn for each of them.
     """
 
     description: str
@@ -29,6 +30,7 @@ class Quality:
     hesitate: float = 0.0
     miss: float = 0.0
     recover: float = 1.0
+    play: bool = False
 
     def style(self, rng: np.random.Generator) -> Style:
         """The manner of one episode."""
@@ -60,7 +62,18 @@ PRESETS = {
         miss=0.5,
         recover=0.2,
     ),
+    "play": Quality(
+        description="random goals for a fixed time, no task in mind; uneven speed, some missed grasps",
+        speed=(0.7, 1.2),
+        noise=0.008,
+        miss=0.1,
+        recover=0.7,
+        play=True,
+    ),
 }
+
+# Options of the environment in which demonstrations of a quality are collected.
+ENV_OPTIONS = {"play": {"terminate": False, "time_limit": 600}}
 
 
 def preset(name: str) -> Quality:

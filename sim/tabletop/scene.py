@@ -3,15 +3,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import mujoco
 
 from sim.tabletop import arm
+from sim.tabletop.props import Prop
 from sim.tabletop.task import Task
 
 SUBSTEPS = 8  # of the arm's timestep, to one control step
 
 
-def compose(task: Task) -> mujoco.MjModel:
+@dataclass(frozen=True, kw_only=True)
+class ObjectSet:
+    """How the props of every task are made.
+
+    Args:
+        scale: of movable things, in all directions; goals and fixtures keep their size.
+        shade: factor on the colour of every prop: the instructions, which name colours, stay true.
+    """
+
+    scale: float
+    shade: float
+
+
+# Demonstrations are collected with the first; no size of a thing and no colour of a prop is in both.
+OBJECT_SETS = {
+    "training": ObjectSet(scale=1.0, shade=1.0),
+    "held_out": ObjectSet(scale=0.85, shade=0.65),
+}
+
+
+def compose(task: Task, objects: ObjectSet) -> mujoco.MjModel:
     """The model of a task: arm, table, lights, the camera `front`, and only the props that the task names."""
     spec = mujoco.MjSpec.from_file(str(arm.arm_xml()))
     spec.modelname = f"tabletop_{task.name}"
@@ -64,4 +87,14 @@ def compose(task: Task) -> mujoco.MjModel:
     spec.stat.extent = 0.6  # else it would depend on the task, and with it how things are drawn
     for prop in task.props:
         prop.build(spec)
+        _alter(spec.body(prop.name), prop, objects)
     return spec.compile()
+
+
+def _alter(body: mujoco.MjsBody, prop: Prop, objects: ObjectSet) -> None:
+    """Make a body that was built as in the training set one of `objects`."""
+    scale = objects.scale if prop.role == "object" else 1.0
+    for geom in body.find_all(mujoco.mjtObj.mjOBJ_GEOM):
+        geom.size, geom.pos = geom.size * scale, geom.pos * scale
+        geom.mass *= scale**3
+        geom.rgba[:3] *= objects.shade

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from robopolicy.core.errors import UnknownNameError
+from sim.tabletop.props import Prop
 from sim.tabletop.task import Task
 from sim.tabletop.tasks.button import Button
 from sim.tabletop.tasks.drawer import Drawer, DrawerClose
@@ -36,3 +39,8 @@ def task(name: str) -> Task:
     if name not in TASKS:
         raise UnknownNameError("task", f"tabletop/{name}", [f"tabletop/{known}" for known in TASKS])
     return TASKS[name]()
+
+
+def tasks_about(props: Collection[Prop]) -> tuple[Task, ...]:
+    """The tasks that have one of these props."""
+    return tuple(kind() for kind in TASKS.values() if any(prop in kind.props for prop in props))
