@@ -13,7 +13,7 @@ from sim.tabletop.task import Plan, Style, Task
 
 # Of the cubes' own colours the zones would hide them.
 _PALE_RED = (0.95, 0.60, 0.56, 1.0)
-_PALE_BLUE = (0.56, 0.72, 0.96, 1.0)
+_PALE_BLUE = (0.42, 0.56, 0.90, 1.0)
 
 
 class Sort(Task):
