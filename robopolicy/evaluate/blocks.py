@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass
@@ -119,7 +120,9 @@ class Keep:
 
 def block_path(folder: Path, name: str, replica: int, first_seed: int) -> Path:
     """Where the block that begins with `first_seed` is kept."""
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)[-60:]
+    if safe != name:  # other names may look the same by now
+        safe = f"{safe}-{zlib.crc32(name.encode()):08x}"
     return folder / "episodes" / f"{safe}-{replica}" / f"{first_seed}.json"
 
 

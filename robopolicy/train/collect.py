@@ -112,9 +112,7 @@ def collect(
     with DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer:
         log = _Progress(out, request)
         begun = log.read(writer.num_episodes)
-        again = (
-            writer.num_episodes - begun.episodes
-        )  # of the block that was cut off: they are written already
+        again = writer.num_episodes - begun.episodes  # written already, of the block that was cut off
         blocks = [
             tuple(range(seed + first, seed + first + BLOCK)) for first in range(begun.seeds, tries, BLOCK)
         ]

@@ -166,6 +166,14 @@ def test_what_does_not_fit_is_said(workers):
         evaluate({"stranger": stranger}, make_long, episodes=20, workers=workers)
 
 
+def test_names_that_look_alike_on_disk_are_kept_apart(tmp_path):
+    names = ["a/b", "a_b", "a:b", "x" * 300, "y" + "x" * 300, "..", "runs/train/last"]
+    paths = {block_path(tmp_path, name, 0, 7) for name in names}
+    assert len(paths) == len(names)
+    assert {path.parent.parent for path in paths} == {tmp_path / "episodes"}
+    assert max(len(path.parent.name) for path in paths) < 100
+
+
 def test_splits_are_disjoint_and_named():
     assert len({*seeds_of("dev", 100), *seeds_of("test", 100), *seeds_of("collect", 100)}) == 300
     with pytest.raises(ConfigError, match="episodes is"):
