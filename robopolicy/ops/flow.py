@@ -43,6 +43,27 @@ def clean(x: torch.Tensor, velocity: torch.Tensor, t: torch.Tensor) -> torch.Ten
     return x + (1 - along(t, x)) * velocity
 
 
+def precondition(t: torch.Tensor, data_std: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What is known of the velocity before anything is learned: `v = skip x + out F(inner x)`.
+
+    Were the data Gaussian with standard deviation s, the best linear guess of `a - z` from x_t would be
+    `skip x_t`, and what it leaves over would have standard deviation `out`. A network F that predicts the
+    rest sees inputs and targets of unit size at every time, and at t = 0 it plainly regresses the data
+    (the preconditioning of Karras et al., arXiv:2206.00364, eq. 7, carried over to the straight path).
+
+    Args:
+        t: `[...]`.
+        data_std: s, of the normalised data.
+
+    Returns:
+        skip, out and inner, each `[...]`.
+    """
+    variance = (1 - t).square() + (t * data_std).square()
+    skip = (t * data_std**2 - (1 - t)) / variance
+    inner = variance.rsqrt()
+    return skip, data_std * inner, inner
+
+
 def euler(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, dt: float) -> torch.Tensor:
     """First order, one evaluation a step."""
     return x + dt * velocity(x, t)

@@ -1,14 +1,16 @@
 """Rectified-flow policy over action chunks (Liu et al., arXiv:2209.03003; Black et al., arXiv:2410.24164).
 
-With data a (a chunk, normalised), noise z and time t, all independent, the network v regresses the velocity
-of the straight path,
+With data a (a chunk, normalised), noise z and time t, all independent, the velocity v regresses that of the
+straight path from z to a at `x = (1 - t) z + t a`,
 
-    L = E || v((1 - t) z + t a, t, o) - (a - z) ||^2 ,
+    L = E w(t) || v(x, t, o) - (a - z) ||^2 ,    v(x, t, o) = skip(t) x + out(t) F(inner(t) x, t, o) ,
 
 and a sample is the end of `dx/dt = v(x, t, o)` that starts from noise. Steps beyond an episode's end are left
 out of the mean.
 
-Differs from the papers: times are uniform by default, and samples can be drawn from averaged weights.
+Differs from the papers: the network F is preconditioned (`ops.flow.precondition`) and the weight is
+`w = 1 / out^2`, so that its own target has unit size at every time; samples can be drawn from averaged
+weights.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ class FlowPolicy(Learner):
         spec: what is seen and commanded.
         obs_steps: history length T.
         horizon: chunk length H.
-        network: builds the velocity field from `action_size`, `horizon` and `context_size`; `nn.mlp.ChunkMLP`
-            or `nn.dit.DiT`, with whatever arguments bound.
+        network: builds F from `action_size`, `horizon` and `context_size`; `nn.mlp.ChunkMLP` or `nn.dit.DiT`,
+            with whatever arguments bound.
+        data_std: of the normalised actions, roughly; what the preconditioning expects.
         steps: of the integration when sampling.
         solver: `ops.flow.euler` or `ops.flow.midpoint` (two evaluations a step).
         ema: decay of the averaged weights that sample; None samples with the trained weights.
@@ -55,6 +58,7 @@ class FlowPolicy(Learner):
         obs_steps: int = 1,
         horizon: int = 16,
         network: Callable[..., nn.Module] = ChunkMLP,
+        data_std: float = 0.5,
         steps: int = 10,
         solver: flow.Solver = flow.euler,
         ema: float | None = None,
@@ -68,13 +72,13 @@ class FlowPolicy(Learner):
         chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon
-        self.steps, self.solver, self.ema = steps, solver, ema
+        self.steps, self.solver, self.ema, self.data_std = steps, solver, ema, data_std
         self.noise_shape = (horizon, len(spec.action))
         encoder = ContextEncoder(
             spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
         )
-        velocity = network(action_size=len(spec.action), horizon=horizon, context_size=encoder.width)
-        self.trained = nn.ModuleDict({"encoder": encoder, "velocity": velocity})
+        field = network(action_size=len(spec.action), horizon=horizon, context_size=encoder.width)
+        self.trained = nn.ModuleDict({"encoder": encoder, "field": field})
         self.averaged = None if ema is None else target_of(self.trained)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
@@ -82,13 +86,15 @@ class FlowPolicy(Learner):
         return {"policy": list(self.trained.parameters())}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
-        """The regression of the straight path's velocity."""
+        """The regression of the straight path's velocity, in the network's own units."""
         ctx = self._encode(batch.obs, self.trained)
         data = self.normalizer.action(batch.action)[:, None]  # [B 1 H A]
         draw = noise_of(batch)
         noise, t = draw.normal(*data.shape), draw.uniform(*data.shape[:2])
-        velocity = self.trained["velocity"](flow.interpolate(noise, data, t), t, ctx)
-        error = (velocity - flow.target(noise, data)).square().squeeze(1)
+        x = flow.interpolate(noise, data, t)
+        skip, out, inner = (flow.along(c, x) for c in flow.precondition(t, self.data_std))
+        target = (flow.target(noise, data) - skip * x) / out
+        error = (self.trained["field"](inner * x, t, ctx) - target).square().squeeze(1)
         yield Loss("policy", masked_mean(error, batch.is_pad))
 
     def after(self, group: str, step: int) -> None:
@@ -128,7 +134,8 @@ class FlowPolicy(Learner):
 
     def velocity(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """dx/dt at `x [B N H A]` (normalised), `t [B N]`."""
-        return self._acting["velocity"](x, t, ctx)
+        skip, out, inner = (flow.along(c, x) for c in flow.precondition(t, self.data_std))
+        return skip * x + out * self._acting["field"](inner * x, t, ctx)
 
     def clean(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The one-step estimate of the chunk, `[B N H A]`, physical, unclipped so that gradients pass."""

@@ -75,3 +75,16 @@ def test_a_held_prefix_is_reached_and_seen_on_the_way(ends) -> None:
     assert torch.equal(end[:, :, 2:], free[:, :, 2:])  # a field that does not mix steps leaves the rest alone
     for x, t in seen:
         torch.testing.assert_close(x, flow.interpolate(noise[:, :, :2], prefix[:, None].expand_as(x), t))
+
+
+@pytest.mark.parametrize("std", [0.3, 0.5, 1.0])
+def test_preconditioning_is_the_best_linear_guess_for_gaussian_data(std):
+    draw = torch.Generator().manual_seed(0)
+    data, noise = std * torch.randn(200_000, generator=draw), torch.randn(200_000, generator=draw)
+    for t in (0.0, 0.3, 0.7, 1.0):
+        x, v = (1 - t) * noise + t * data, data - noise
+        skip, out, inner = flow.precondition(torch.tensor(t), std)
+        rest = v - skip * x
+        torch.testing.assert_close((rest * x).mean(), torch.tensor(0.0), atol=0.01, rtol=0)
+        torch.testing.assert_close(rest.std(), out, atol=0.01, rtol=0)
+        torch.testing.assert_close((inner * x).std(), torch.tensor(1.0), atol=0.01, rtol=0)

@@ -48,12 +48,12 @@ def test_a_sample_is_the_end_of_the_field_it_shows(solver: flow.Solver) -> None:
 
 def test_averaged_weights_sample_and_lag() -> None:
     policy = made(ema=0.9)
-    trained, averaged = policy.trained["velocity"], policy.averaged
+    trained, averaged = policy.trained["field"], policy.averaged
     assert averaged is not None
-    pairs = list(zip(trained.parameters(), averaged["velocity"].parameters(), strict=True))
+    pairs = list(zip(trained.parameters(), averaged["field"].parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in pairs)
     obs, seen = tiny_observation(policy.spec, 1), []
-    averaged["velocity"].register_forward_hook(lambda *_: seen.append(1))
+    averaged["field"].register_forward_hook(lambda *_: seen.append(1))
     policy.sample(obs)
     assert len(seen) == policy.steps
 
