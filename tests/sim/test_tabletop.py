@@ -206,7 +206,9 @@ def test_mistakes_name_the_fix():
 
 def test_the_expert_cannot_see_the_simulation():
     """Demonstrators are given steps alone: neither engine nor plans touch MuJoCo's data."""
-    modules = {"sim.tabletop.expert", "sim.tabletop.moves"} | {kind.__module__ for kind in TASKS.values()}
+    modules = {"sim.tabletop.expert", "sim.tabletop.moves", "sim.tabletop.play"} | {
+        kind.__module__ for kind in TASKS.values()
+    }
     for module in modules:
         source = inspect.getsource(importlib.import_module(module))
         assert "mujoco" not in source
