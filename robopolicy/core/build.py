@@ -50,15 +50,20 @@ def build(node: Mapping[str, Any], **runtime: Any) -> Any:
     return _make(call, runtime)
 
 
-def fill(settings: Callable[..., T], values: Mapping[str, Any]) -> T:
-    """A dataclass of settings from a plain mapping, with the checks of a constructor call.
+def fill(settings: Callable[..., T], values: Mapping[str, Any], **runtime: Any) -> T:
+    """Call what the code itself chose (settings, an environment) with plain values, checked as `build` does.
+
+    Args:
+        settings: a class or function.
+        values: its arguments.
+        runtime: further arguments, which no configuration may give.
 
     Raises:
         ConfigError: an unknown or missing key, or a value of the wrong type.
     """
     check_plain(dict(values))
-    _, arguments = _checked(settings, dict(values), frozenset(), partial=False)
-    return settings(**arguments)
+    taken, arguments = _checked(settings, dict(values), frozenset(runtime), partial=False)
+    return settings(**arguments, **{name: runtime[name] for name in taken})
 
 
 class _Call:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robopolicy.core.build import fill
 from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.suites import Suite
 from sim.env import GymEnv
@@ -22,7 +23,7 @@ from sim.tabletop.tasks import TASKS, task
 
 def make_env(name: str, **options: Any) -> GymEnv:
     """The environment of a task; `TabletopEnv` tells the options."""
-    env = TabletopEnv(task(name), **options)
+    env = fill(TabletopEnv, options, task=task(name))
     return GymEnv(env, spec=env.spec_)
 
 

@@ -9,7 +9,7 @@ import gymnasium.utils.env_checker
 import numpy as np
 import pytest
 
-from robopolicy.core.errors import SpecMismatchError, UnknownNameError
+from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError
 from sim.env import ActionError
 from sim.tabletop import make_env, make_expert, relabel, state
 from sim.tabletop.env import TabletopEnv
@@ -225,3 +225,8 @@ def test_states_touch_no_gl():
         "assert egl is None or egl.EGL_DISPLAY is None\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_an_option_that_does_not_exist_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match="no parameter 'observ'; did you mean 'observe'"):
+        make_env("reach", observ="state")

@@ -1,0 +1,107 @@
+"""The scores in `configs/exp/`: `python -m benchmarks.recipes pick_place_flow`.
+
+For each recipe: demonstrations are collected (100 of the task; 100 of each task where the recipe names none),
+one policy is trained for each training seed, in parallel processes, and all are evaluated on the same initial
+states. Whatever is done already under `--out` is not done again.
+
+Settings were chosen with `--split dev --seeds 0`; what is quoted is the default, three fresh seeds on test
+states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopolicy.cli.compose import compose
+from robopolicy.core.suites import suites
+from robopolicy.core.threads import usable_cores, use_threads
+from robopolicy.data.merge import merge
+from robopolicy.evaluate.rollout import evaluate
+from robopolicy.train.collect import collect
+from robopolicy.train.parallel import train_all
+
+DEMONSTRATIONS = 100
+
+
+def tasks_of(config: dict[str, Any]) -> list[str]:
+    """The task a recipe is for, or every task of the tabletop suite."""
+    if config["task"]:
+        return [config["task"]]
+    return [f"tabletop/{name}" for name in suites()[0]["tabletop"].tasks]
+
+
+def demonstrations(tasks: list[str], observe: str, root: Path) -> Path:
+    """A dataset of expert demonstrations of these tasks."""
+    parts = []
+    for task in tasks:
+        out = root / f"{task.replace('/', '-')}-{observe}"
+        parts.append(collect(task, DEMONSTRATIONS, "expert", out, usable_cores(), observe=observe))
+    if len(parts) == 1:
+        return parts[0]
+    together = root / f"all-{observe}"
+    if not together.exists():
+        merge(parts, together)
+    return together
+
+
+def core_hours(run: Path) -> float:
+    """Wall-clock hours of one training, which has one thread: from its log."""
+    times = [json.loads(line)["time"] for line in (run / "log.jsonl").read_text().splitlines()]
+    return (times[-1] - times[0]) / 3600
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipes", nargs="+", help="names of files in configs/exp")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--split", default="test", choices=["dev", "test"])
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
+    parser.add_argument("--set", nargs="*", default=[], help="overrides, to try other settings")
+    asked = parser.parse_args()
+    use_threads()
+    for recipe in asked.recipes:
+        config = compose("train", [f"+exp={recipe}", "data=to_be_collected", *asked.set])
+        tasks = tasks_of(config)
+        data = demonstrations(tasks, config["observe"], asked.out / "data")
+        runs = {
+            asked.out / recipe / f"seed_{seed}": {**config, "data": str(data), "seed": seed}
+            for seed in asked.seeds
+        }
+        train_all(runs)
+        rates = []
+        for task in tasks:
+            folder = asked.out / recipe / f"{asked.split}-{task.replace('/', '-')}"
+            results = evaluate(
+                {recipe: list(runs)},
+                task,
+                episodes=asked.episodes,
+                split=asked.split,
+                workers=usable_cores(),
+                out=folder,
+            )
+            found = results.policies[recipe]
+            each = [np.mean([episode.success for episode in run]) for run in results.records[recipe]]
+            rates.append(found.success)
+            low, high = found.interval
+            print(
+                f"{recipe} {task}: {found.success:.1%} [{low:.1%}, {high:.1%}], seeds "
+                f"{' '.join(f'{s}: {rate:.0%}' for s, rate in zip(asked.seeds, each, strict=True))}, "
+                f"{found.latency_ms['p50']:.1f} ms a call",
+                flush=True,
+            )
+        hours = ", ".join(f"{core_hours(run):.2f}" for run in runs)
+        print(
+            f"{recipe}: mean over {len(tasks)} task(s) {np.mean(rates):.1%}; core-hours {hours}", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
