@@ -7,6 +7,7 @@ checkpointed and blocks that are evaluated are not done again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ def _report(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.evaluate.report import StageLine, write_report
     from robopolicy.evaluate.results import read_results
 
+    begun = time.monotonic()
     films = record_results(_results(run), recording(run), progress=report)
     write_report(
         run.folder / "report.html",
@@ -113,9 +115,12 @@ def _report(run: Run, report: Report) -> Mapping[str, Any]:
         curves={run.settings["policy"]: run.folder / "log.jsonl"},
         films=films,
         stages=[
-            StageLine(name=stage.title, seconds=facts["seconds"], command=stage.by_hand(run))
+            StageLine(
+                name=stage.title,
+                seconds=run.facts(stage.name).get("seconds", time.monotonic() - begun),  # of this one, so far
+                command=stage.by_hand(run),
+            )
             for stage in stages()
-            if (facts := run.facts(stage.name))
         ],
         notes=_notes(run),
     )

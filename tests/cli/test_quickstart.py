@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from robopolicy.cli import stages
+
+TINY = ("task=tabletop/reach", "episodes=2", "steps=2", "test_episodes=2", "workers=1")
+
+
+def test_quickstart_goes_on_where_it_stopped_and_leaves_everything(cli, monkeypatch) -> None:
+    def interrupted(*_) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "_evaluate", interrupted)
+        assert cli("quickstart", *TINY).status == 130
+    (run,) = Path("runs/quickstart").iterdir()
+    weights = run / "checkpoints" / "last" / "model.safetensors"
+    trained = weights.stat().st_mtime_ns
+
+    done = cli("quickstart", *TINY)
+    assert done.status == 0
+    assert "done before" in done.out
+    assert weights.stat().st_mtime_ns == trained
+    latest = Path("runs/quickstart/latest")
+    assert latest.resolve() == run.resolve()
+    found = json.loads((latest / "eval" / "results.json").read_text())["policies"]["flow"]
+    assert found["episodes"] == 2
+    assert found["interval"][0] <= found["success"] <= found["interval"][1]
+    assert (latest / "episodes.rrd").stat().st_size > 1000
+    page = (latest / "report.html").read_text()
+    for command in ("robopolicy collect", "robopolicy train", "robopolicy eval", "robopolicy view"):
+        assert command in page, command
+
+    for source in ("data", "eval"):
+        assert cli("view", str(latest / source), "episodes=[1]", f"output={source}.rrd").status == 0
+        assert Path(f"{source}.rrd").stat().st_size > 1000
