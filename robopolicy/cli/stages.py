@@ -27,29 +27,50 @@ def stages() -> tuple[Stage, ...]:
 
 def _collect(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.data.lerobot import open_dataset
+    from robopolicy.data.merge import merge
     from robopolicy.train.collect import collect
 
-    asked = run.settings
-    collect(
-        asked["task"],
-        asked["episodes"],
-        asked["quality"],
-        run.folder / "data",
-        workers=_workers(run),
-        seed=asked["seed"],
-        progress=report,
-    )
-    dataset = open_dataset(run.folder / "data")
-    success = dataset.load("state").success
-    return {"episodes": len(success), "successful": int(success.sum()), "frames": dataset.num_frames}
+    asked, parts = run.settings, _parts(run)
+    total, held = sum(asked["demonstrations"].values()), 0
+    for quality, part, seed in parts:
+        episodes = asked["demonstrations"][quality]
+        collect(
+            asked["task"],
+            episodes,
+            quality,
+            part,
+            workers=_workers(run),
+            seed=seed,
+            progress=lambda done, _, held=held: report(held + done, total),
+        )
+        held += episodes
+    data = run.folder / "data"
+    if not data.exists():  # merging is all or nothing
+        merge([part for _, part, _ in parts], data)
+    success = open_dataset(data).load("state").success
+    return {"episodes": len(success), "successful": int(success.sum())}
 
 
 def _collect_by_hand(run: Run) -> str:
-    asked = run.settings
-    return (
-        f"robopolicy collect task={asked['task']} quality={asked['quality']} "
-        f"episodes={asked['episodes']} seed={asked['seed']} output={run.folder / 'data'}"
-    )
+    asked, parts = run.settings, _parts(run)
+    collected = [
+        f"robopolicy collect task={asked['task']} quality={quality} "
+        f"episodes={asked['demonstrations'][quality]} seed={seed} output={part}"
+        for quality, part, seed in parts
+    ]
+    merged = f"robopolicy data merge {' '.join(str(part) for _, part, _ in parts)} {run.folder / 'data'}"
+    return " && ".join([*collected, merged])
+
+
+def _parts(run: Run) -> list[tuple[str, Path, int]]:
+    """Quality, folder and first seed of each part of the data."""
+    found, seed = [], run.settings["seed"]
+    for quality, episodes in run.settings["demonstrations"].items():
+        if episodes == 0:
+            continue
+        found.append((quality, run.folder / "parts" / quality, seed))
+        seed += 2 * episodes  # collection works in blocks, which may begin beyond the last episode
+    return found
 
 
 def _train(run: Run, report: Report) -> Mapping[str, Any]:
@@ -64,9 +85,9 @@ def _train(run: Run, report: Report) -> Mapping[str, Any]:
 def _train_words(run: Run) -> list[str]:
     asked = run.settings
     return [
+        f"+exp={asked['recipe']}",
         f"data={run.folder / 'data'}",
         f"task={asked['task']}",
-        f"policy={asked['policy']}",
         f"steps={asked['steps']}",
         f"seed={asked['seed']}",
     ]
@@ -79,7 +100,7 @@ def _train_by_hand(run: Run) -> str:
 def _evaluate(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.evaluate.rollout import evaluate
 
-    name = run.settings["policy"]
+    name = run.settings["recipe"]
     results = evaluate(
         {name: run.folder},
         run.settings["task"],
@@ -110,9 +131,9 @@ def _report(run: Run, report: Report) -> Mapping[str, Any]:
     films = record_results(_results(run), recording(run), progress=report)
     write_report(
         run.folder / "report.html",
-        title=f"Quickstart: {run.settings['policy']} on {run.settings['task']}",
+        title=f"Quickstart: {run.settings['task']}",
         results=read_results(_results(run)),
-        curves={run.settings["policy"]: run.folder / "log.jsonl"},
+        curves={run.settings["recipe"]: run.folder / "log.jsonl"},
         films=films,
         stages=[
             StageLine(
@@ -128,11 +149,12 @@ def _report(run: Run, report: Report) -> Mapping[str, Any]:
 
 
 def _notes(run: Run) -> list[str]:
-    asked, data = run.settings, run.facts("collect")
+    data = run.facts("collect")
+    kinds = ", ".join(f"{count} {quality}" for quality, count in run.settings["demonstrations"].items())
     return [
-        f"Trained on {data['episodes']} demonstrations of quality '{asked['quality']}', of which "
-        f"{data['successful']} succeeded. Cloning repeats what its data do, mistakes included.",
-        f"The films are in {recording(run).name} too: rerun {recording(run)}",
+        f"Trained on {data['episodes']} demonstrations ({kinds}), of which {data['successful']} succeeded. "
+        "Cloning repeats what its data do, mistakes included.",
+        f"The episodes shown are in {recording(run).name} too: rerun {recording(run)}",
     ]
 
 

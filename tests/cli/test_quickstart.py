@@ -5,7 +5,13 @@ from pathlib import Path
 
 from robopolicy.cli import stages
 
-TINY = ("task=tabletop/reach", "episodes=2", "steps=2", "test_episodes=2", "workers=1")
+TINY = (
+    "task=tabletop/reach",
+    "demonstrations={expert: 2, mixed: 1}",
+    "steps=2",
+    "test_episodes=2",
+    "workers=1",
+)
 
 
 def test_quickstart_goes_on_where_it_stopped_and_leaves_everything(cli, monkeypatch) -> None:
@@ -25,7 +31,7 @@ def test_quickstart_goes_on_where_it_stopped_and_leaves_everything(cli, monkeypa
     assert weights.stat().st_mtime_ns == trained
     latest = Path("runs/quickstart/latest")
     assert latest.resolve() == run.resolve()
-    found = json.loads((latest / "eval" / "results.json").read_text())["policies"]["flow"]
+    found = json.loads((latest / "eval" / "results.json").read_text())["policies"]["pick_place_flow"]
     assert found["episodes"] == 2
     assert found["interval"][0] <= found["success"] <= found["interval"][1]
     assert (latest / "episodes.rrd").stat().st_size > 1000
