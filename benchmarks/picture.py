@@ -17,7 +17,7 @@ from robopolicy.core.suites import make_env, make_expert
 from robopolicy.core.types import Step
 from robopolicy.evaluate.film import films, replay_env
 
-TASKS = ("pick_place", "push")
+TASKS = ("stack", "drawer")
 OUT = Path(__file__).parents[1] / "assets" / "images" / "tabletop.png"
 MOMENTS = 4
 SEED = 3
