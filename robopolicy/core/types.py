@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class Window:
     columns: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Noise(Protocol):
     """Random numbers keyed by row: the same row gets the same noise, whatever batch it travels in."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 import torch
-from torch import nn
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
 
 from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.spec import Image, Spec
@@ -27,8 +28,8 @@ def camera_groups(spec: Spec) -> dict[Image, tuple[str, ...]]:
     return {image: tuple(names) for image, names in groups.items()}
 
 
-def frames_of(obs: Observation, names: tuple[str, ...]) -> torch.Tensor:
-    """The frames of cameras of one size, `[B K T C h w]`.
+def frames_of(obs: Observation, names: tuple[str, ...]) -> Shaped[Tensor, "B K T C h w"]:
+    """The frames of K cameras of one size.
 
     Raises:
         SpecMismatchError: names a camera that the observation lacks.
@@ -76,8 +77,8 @@ class ContextEncoder(nn.Module):
         self.text = TextEmbedding(width=text_dim) if spec.text else None
         self.width = obs_steps * (len(spec.state) + len(spec.images) * image_dim) + text_dim * spec.text
 
-    def forward(self, obs: Observation, state: torch.Tensor) -> torch.Tensor:
-        """`obs` of `[B T ..]` and its already normalised `state [B T S]` to `[B width]`."""
+    def forward(self, obs: Observation, state: Float[Tensor, "B T S"]) -> Float[Tensor, "B width"]:
+        """The vector of `obs`, whose `state` is already normalised."""
         parts = [state.flatten(1)]
         for (_, names), encoder in zip(self._groups, self.images, strict=True):
             frames = frames_of(obs, names)

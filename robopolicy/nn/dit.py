@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.nn.mlp import TimeFeatures
@@ -21,8 +22,10 @@ from robopolicy.nn.mlp import TimeFeatures
 _PER_BLOCK, _PER_END = 6, 2
 
 
-def modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Layer norm without weights of its own, then `(1 + scale) x + shift`: `x [R H D]`, others `[R 1 D]`."""
+def modulate(
+    x: Float[Tensor, "R H D"], shift: Float[Tensor, "R 1 D"], scale: Float[Tensor, "R 1 D"]
+) -> Float[Tensor, "R H D"]:
+    """Layer norm without weights of its own, then `(1 + scale) x + shift`."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale + 1)
 
 
@@ -43,14 +46,16 @@ class Block(nn.Module):
         self.up = nn.Linear(width, mlp_ratio * width)
         self.down = nn.Linear(mlp_ratio * width, width)
 
-    def forward(self, x: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
-        """Tokens `x [R H D]`, `modulation [R 6 D]` to `[R H D]`."""
+    def forward(
+        self, x: Float[Tensor, "R H D"], modulation: Float[Tensor, "R 6 D"]
+    ) -> Float[Tensor, "R H D"]:
+        """Tokens to tokens; `modulation` holds shift, scale and gate of the attention, then of the MLP."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation[:, :, None].unbind(1)
         x = torch.addcmul(x, gate_a, self._attend(modulate(x, shift_a, scale_a)))
         hidden = F.gelu(self.up(modulate(x, shift_m, scale_m)))
         return torch.addcmul(x, gate_m, self.down(hidden))
 
-    def _attend(self, x: torch.Tensor) -> torch.Tensor:
+    def _attend(self, x: Tensor) -> Tensor:
         rows, steps, width = x.shape
         q, k, v = self.qkv(x).view(rows, steps, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, steps, width))
@@ -98,8 +103,10 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, ctx: torch.Tensor) -> torch.Tensor:
-        """Chunks `x [B N H A]` at times `t [B N]` given `ctx [B D]` to `[B N H A]`."""
+    def forward(
+        self, x: Float[Tensor, "B N H A"], t: Float[Tensor, "B N"], ctx: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B N H A"]:
+        """Chunks `x` at times `t` given the observation's `ctx`."""
         condition = F.silu(self.time(t) + self.context(ctx)[:, None]).flatten(0, 1)
         modulation = self.modulation(condition).view(len(condition), -1, self.width)
         tokens = self.tokens(x.flatten(0, 1)) + self.positions

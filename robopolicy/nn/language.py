@@ -13,7 +13,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -39,8 +40,8 @@ class TextEmbedding(nn.Module):
         self.buckets = buckets
         self.table = nn.EmbeddingBag(buckets, width, mode="mean")
 
-    def forward(self, texts: tuple[str, ...]) -> torch.Tensor:
-        """One vector per text, `[B width]`; zero where it is empty. Equal texts are embedded once."""
+    def forward(self, texts: tuple[str, ...]) -> Float[Tensor, "B width"]:
+        """One vector per text; zero where it is empty. Equal texts are embedded once."""
         distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         ids = [tokens(text, self.buckets) for text in distinct]
         starts = [0]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 
 def mlp(sizes: Sequence[int], *, activate_last: bool = False) -> nn.Sequential:
@@ -22,21 +23,21 @@ def mlp(sizes: Sequence[int], *, activate_last: bool = False) -> nn.Sequential:
 
 
 class TimeFeatures(nn.Module):
-    """Sines and cosines of a time in [0, 1], `[...]` to `[... width]`.
+    """Sines and cosines of a time in [0, 1].
 
     Wavelengths are spread geometrically from `longest` down to `shortest`; a velocity field is smooth in time
     and gains nothing from shorter ones.
     """
 
-    rates: torch.Tensor
+    rates: Tensor
 
     def __init__(self, *, width: int, longest: float = 4.0, shortest: float = 0.04) -> None:
         super().__init__()
         wavelengths = torch.logspace(math.log10(longest), math.log10(shortest), width // 2)
         self.register_buffer("rates", 2 * math.pi / wavelengths, persistent=False)
 
-    def forward(self, t: torch.Tensor) -> torch.Tensor:
-        """`t [...]` to `[... width]`."""
+    def forward(self, t: Float[Tensor, "*any"]) -> Float[Tensor, "*any width"]:
+        """Times to features."""
         angles = t[..., None] * self.rates
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
@@ -65,7 +66,9 @@ class ChunkMLP(nn.Module):
         self.time = TimeFeatures(width=time_width)
         self.layers = mlp([context_size + size + time_width, *hidden, size])
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, ctx: torch.Tensor) -> torch.Tensor:
-        """Chunks `x [B N H A]` at times `t [B N]` given `ctx [B D]` to `[B N H A]`."""
+    def forward(
+        self, x: Float[Tensor, "B N H A"], t: Float[Tensor, "B N"], ctx: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B N H A"]:
+        """Chunks `x` at times `t` given the observation's `ctx`."""
         each = ctx[:, None].expand(-1, x.shape[1], -1)
         return self.layers(torch.cat([each, x.flatten(2), self.time(t)], dim=-1)).view_as(x)

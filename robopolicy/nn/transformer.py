@@ -10,18 +10,19 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 
 
-def sinusoids(length: int, width: int) -> torch.Tensor:
-    """Positions on a line, `[length width]` (Vaswani et al. 2017, arXiv:1706.03762)."""
+def sinusoids(length: int, width: int) -> Float[Tensor, "{length} {width}"]:
+    """Positions on a line (Vaswani et al. 2017, arXiv:1706.03762)."""
     return _waves(torch.arange(length), width)
 
 
-def sinusoids_2d(height: int, breadth: int, width: int) -> torch.Tensor:
-    """Positions in a plane, row by row, `[height * breadth  width]`: half of the width for each axis.
+def sinusoids_2d(height: int, breadth: int, width: int) -> Float[Tensor, "{height}*{breadth} {width}"]:
+    """Positions in a plane, row by row: half of the width for each axis.
 
     Coordinates run from 0 to 2 pi whatever the size of the plane, as in DETR.
     """
@@ -30,7 +31,7 @@ def sinusoids_2d(height: int, breadth: int, width: int) -> torch.Tensor:
     return torch.cat(both, dim=-1).flatten(0, 1)
 
 
-def _waves(at: torch.Tensor, width: int) -> torch.Tensor:
+def _waves(at: Tensor, width: int) -> Tensor:
     angles = at[:, None] * 10_000 ** (-torch.arange(0, width, 2) / width)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
@@ -53,19 +54,23 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Queries `[R or 1, L, D]`, keys and values `[R M D]` to `[R L D]`.
+        self,
+        query: Float[Tensor, "#R L D"],
+        key: Float[Tensor, "R M D"],
+        value: Float[Tensor, "R M D"],
+        mask: Bool[Tensor, "R 1 1 M"] | None = None,
+    ) -> Float[Tensor, "R L D"]:
+        """What each query finds.
 
         Args:
-            query, key, value: positions included, where there are any.
-            mask: `[R 1 1 M]`, true where the memory may be seen.
+            query, key, value: positions included, where there are any; equal queries need but one row.
+            mask: true where the memory may be seen.
         """
         q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
         q = q.expand(len(k), -1, -1, -1)
         return self.out(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
 
-    def _split(self, x: torch.Tensor) -> torch.Tensor:
+    def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
@@ -78,11 +83,13 @@ class _Layer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(norms))
         self.dropout = nn.Dropout(dropout)
 
-    def add(self, norm: int, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+    def add(
+        self, norm: int, x: Float[Tensor, "#R L D"], branch: Float[Tensor, "R L D"]
+    ) -> Float[Tensor, "R L D"]:
         """The residual and its norm."""
         return self.norms[norm](x + self.dropout(branch))
 
-    def mlp(self, norm: int, x: torch.Tensor) -> torch.Tensor:
+    def mlp(self, norm: int, x: Float[Tensor, "R L D"]) -> Float[Tensor, "R L D"]:
         """The MLP, with its residual."""
         return self.add(norm, x, self.down(self.dropout(F.relu(self.up(x)))))
 
@@ -103,9 +110,14 @@ class EncoderLayer(nn.Module):
         self.rest = _Layer(width=width, hidden=hidden, dropout=dropout, norms=2)
 
     def forward(
-        self, x: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, *, first_only: bool = False
-    ) -> torch.Tensor:
-        """`x [R L D]` at `positions [L D]` to `[R L D]`, or to `[R 1 D]` where only the first is wanted."""
+        self,
+        x: Float[Tensor, "R L D"],
+        positions: Float[Tensor, "L D"],
+        mask: Bool[Tensor, "R 1 1 L"] | None,
+        *,
+        first_only: bool = False,
+    ) -> Float[Tensor, "R L_out D"]:
+        """Tokens to tokens, or to one where only the first is wanted."""
         placed = x + positions
         wanted = slice(0, 1) if first_only else slice(None)
         x = self.rest.add(0, x[:, wanted], self.attention(placed[:, wanted], placed, x, mask))
@@ -129,19 +141,19 @@ class Encoder(nn.Module):
 
     def forward(
         self,
-        x: torch.Tensor,
-        positions: torch.Tensor,
-        is_pad: torch.Tensor | None = None,
+        x: Float[Tensor, "R L D"],
+        positions: Float[Tensor, "L D"],
+        is_pad: Bool[Tensor, "R L"] | None = None,
         *,
         first_only: bool = False,
-    ) -> torch.Tensor:
-        """Tokens `x [R L D]` at `positions [L D]` to `[R L D]`.
+    ) -> Float[Tensor, "R L_out D"]:
+        """Tokens to tokens.
 
         Args:
             x: the tokens.
             positions: added to queries and keys of every layer.
-            is_pad: `[R L]`, tokens that nobody may look at.
-            first_only: give the first token alone, `[R 1 D]`; the last layer then works for it alone.
+            is_pad: tokens that nobody may look at.
+            first_only: give the first token alone; the last layer then works for it alone.
         """
         mask = None if is_pad is None else ~is_pad[:, None, None]
         last = len(self.layers) - 1
@@ -159,9 +171,13 @@ class DecoderLayer(nn.Module):
         self.rest = _Layer(width=width, hidden=hidden, dropout=dropout, norms=3)
 
     def forward(
-        self, x: torch.Tensor, queries: torch.Tensor, memory: torch.Tensor, placed: torch.Tensor
-    ) -> torch.Tensor:
-        """`x [R or 1, H, D]` at `queries [H D]`, and a memory `[R L D]` without and with positions."""
+        self,
+        x: Float[Tensor, "#R H D"],
+        queries: Float[Tensor, "H D"],
+        memory: Float[Tensor, "R L D"],
+        placed: Float[Tensor, "R L D"],
+    ) -> Float[Tensor, "R H D"]:
+        """`x` at `queries`, and a memory without and with positions."""
         x = self.rest.add(0, x, self.own(x + queries, x + queries, x))
         x = self.rest.add(1, x, self.cross(x + queries, placed, memory))
         return self.rest.mlp(2, x)
@@ -190,8 +206,10 @@ class Decoder(nn.Module):
         _start(self)
         self.queries = nn.Parameter(torch.randn(length, width))
 
-    def forward(self, memory: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """A memory `[R L D]` at `positions [L D]` to `[R H D]`."""
+    def forward(
+        self, memory: Float[Tensor, "R L D"], positions: Float[Tensor, "L D"]
+    ) -> Float[Tensor, "R H D"]:
+        """What the H queries make of a memory."""
         x, placed = torch.zeros_like(self.queries)[None], memory + positions
         for layer in self.layers:
             x = layer(x, self.queries, memory, placed)

@@ -20,7 +20,8 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.nn.mlp import TimeFeatures
@@ -30,26 +31,26 @@ class _Mish(torch.autograd.Function):
     """x tanh(softplus(x)) = x w with w = (1 - q) / (1 + q), q = sigmoid(-x)^2; w' = (1 - w^2) sigmoid(x)."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[override]
         w = _mish_weight(x)
         ctx.save_for_backward(x, w)
         return x * w
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[override]
         x, w = ctx.saved_tensors
         slope = torch.addcmul(w.new_ones(()), w, w, value=-1).mul_(torch.sigmoid(x)).mul_(x)
         return slope.add_(w).mul_(grad)
 
 
-def _mish_weight(x: torch.Tensor) -> torch.Tensor:
+def _mish_weight(x: Tensor) -> Tensor:
     q = torch.sigmoid(-x).square_()
     return (1 - q).div_(q.add_(1))
 
 
-def mish(x: torch.Tensor) -> torch.Tensor:
-    """The activation of Misra 2019 (arXiv:1908.08681), any shape; same bits with and without gradients."""
+def mish(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """The activation of Misra 2019 (arXiv:1908.08681); same bits with and without gradients."""
     if x.device.type != "cpu":
         return F.mish(x)
     return _Mish.apply(x) if torch.is_grad_enabled() else _mish_weight(x).mul_(x)  # type: ignore[return-value]
@@ -60,15 +61,15 @@ class _Conv(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int
-    ) -> torch.Tensor:
+        ctx, x: Tensor, weight: Tensor, bias: Tensor, stride: int
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
         return _convolve(x, weight, bias, stride)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
         outputs, taps, inputs = weight.shape
         stride, margin = ctx.stride, taps // 2
@@ -98,12 +99,12 @@ class _Conv(torch.autograd.Function):
         return grad_x, grad_weight, rows.sum((0, 1)), None
 
 
-def _as_image(weight: torch.Tensor) -> torch.Tensor:
+def _as_image(weight: Tensor) -> Tensor:
     """`[O K C]` to the `[O C 1 K]` that a 2-D convolution wants, without moving a number."""
     return weight.transpose(1, 2).unsqueeze(2)
 
 
-def _convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int) -> torch.Tensor:
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     return F.conv2d(x, _as_image(weight), bias, (1, stride), (0, weight.shape[1] // 2))
 
 
@@ -123,8 +124,8 @@ class Conv(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, kernel, inputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[R C 1 H]` to `[R C' 1 H / stride]`."""
+    def forward(self, x: Float[Tensor, "R C 1 H"]) -> Float[Tensor, "R C_out 1 H/{self.stride}"]:
+        """`x`, convolved."""
         fast = x.device.type == "cpu" and torch.is_grad_enabled()
         run = _Conv.apply if fast else _convolve
         return run(x, self.weight, self.bias, self.stride)  # type: ignore[return-value]
@@ -143,8 +144,8 @@ class Grow(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels, 4, channels).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[R C 1 H]` to `[R C 1 2H]`."""
+    def forward(self, x: Float[Tensor, "R C 1 H"]) -> Float[Tensor, "R C 1 2*H"]:
+        """`x`, with twice the steps."""
         return F.conv_transpose2d(x, _as_image(self.weight), self.bias, (1, 2), (0, 1))
 
 
@@ -165,8 +166,10 @@ class Block(nn.Module):
         self.first_norm, self.second_norm = nn.GroupNorm(groups, outputs), nn.GroupNorm(groups, outputs)
         self.skip = nn.Identity() if inputs == outputs else Conv(inputs=inputs, outputs=outputs, kernel=1)
 
-    def forward(self, x: torch.Tensor, film: torch.Tensor) -> torch.Tensor:
-        """`x [R C 1 H]`, `film [R 2C']` (scale, then shift) to `[R C' 1 H]`."""
+    def forward(
+        self, x: Float[Tensor, "R C 1 H"], film: Float[Tensor, "R 2*{self.outputs}"]
+    ) -> Float[Tensor, "R {self.outputs} 1 H"]:
+        """The block's output, where `film` is the scales, then the shifts."""
         scale, shift = film[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, mish(self.first_norm(self.first(x))), scale)
         return mish(self.second_norm(self.second(hidden))) + self.skip(x)
@@ -238,8 +241,10 @@ class UNet1d(nn.Module):
                 shift.zero_()
         self.context = nn.Sequential(nn.Mish(), nn.Linear(context_size, sum(self._film_sizes), bias=False))
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, ctx: torch.Tensor) -> torch.Tensor:
-        """Chunks `x [B N H A]` at times `t [B N]` given `ctx [B D]` to `[B N H A]`."""
+    def forward(
+        self, x: Float[Tensor, "B N H A"], t: Float[Tensor, "B N"], ctx: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B N H A"]:
+        """Chunks `x` at times `t` given the observation's `ctx`."""
         films = iter((self.time(t) + self.context(ctx)[:, None]).flatten(0, 1).split(self._film_sizes, -1))
         levels = len(self.shrink) + 1
         h = x.flatten(0, 1).transpose(1, 2).unsqueeze(2)

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.spec import Image
@@ -45,8 +46,8 @@ class _Block(nn.Module):
         same = stride == 1 and inputs == outputs
         self.skip = nn.Identity() if same else _conv(inputs, outputs, 1, stride)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`[B C h w]` to `[B C' h/stride w/stride]`."""
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C_out h_out w_out"]:
+        """A map to a map that is smaller by the stride."""
         return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
 
 
@@ -90,8 +91,8 @@ class FeatureMap(nn.Module):
             height, breadth = (height + 1) // 2, (breadth + 1) // 2
         self.shape = (width, height, breadth)
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """`[B C h w]`, uint8 or float in [0, 1], to `[B D h' w']`."""
+    def forward(self, frames: Shaped[Tensor, "B C h w"]) -> Float[Tensor, "B D h_map w_map"]:
+        """The maps of `frames`, which are uint8, or float in [0, 1]."""
         # To [-1, 1]. Integers are converted here, on the device, so that frames travel as bytes; channels go
         # innermost, which convolutions take faster (ResNet-18, one frame, one thread: 25 to 20 ms).
         scale = 2.0 if frames.is_floating_point() else 2.0 / 255.0
@@ -100,13 +101,13 @@ class FeatureMap(nn.Module):
 
 
 class SpatialSoftmax(nn.Module):
-    """Expected image point of each channel, `[B D h w]` to `[B 2D]` in [-1, 1].
+    """Expected image point of each channel, in [-1, 1].
 
     Args:
         height, width: of the map.
     """
 
-    points: torch.Tensor
+    points: Tensor
 
     def __init__(self, *, height: int, width: int) -> None:
         super().__init__()
@@ -114,8 +115,8 @@ class SpatialSoftmax(nn.Module):
         self.register_buffer("points", torch.stack([x.flatten(), y.flatten()], -1), persistent=False)
         self.log_temperature = nn.Parameter(torch.zeros(()))
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """`[B D h w]` to `[B 2D]`: x and y of each channel."""
+    def forward(self, maps: Float[Tensor, "B D h w"]) -> Float[Tensor, "B 2*D"]:
+        """x and y of each channel, one channel after the other."""
         weight = (maps.flatten(2) * torch.exp(-self.log_temperature)).softmax(-1)
         return (weight @ self.points).flatten(1)
 
@@ -141,8 +142,8 @@ class ImageEncoder(nn.Module):
         )
         self.head = nn.Linear(2 * depth if keypoints else depth, width)
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """`[B C h w]`, uint8 or float in [0, 1], to `[B width]`."""
+    def forward(self, frames: Shaped[Tensor, "B C h w"]) -> Float[Tensor, "B width"]:
+        """The vectors of `frames`, which are uint8, or float in [0, 1]."""
         return self.head(self.pool(self.map(frames)))
 
 
@@ -160,7 +161,7 @@ class ImageTokens(nn.Module):
         count: of tokens, all sources together.
     """
 
-    layout: torch.Tensor
+    layout: Tensor
 
     def __init__(self, *, image: Image, sources: int, width: int, trunk: str, patch: int) -> None:
         super().__init__()
@@ -176,11 +177,11 @@ class ImageTokens(nn.Module):
         self.source = nn.Parameter(0.02 * torch.randn(sources, 1, width))
         self.count = sources * height * breadth
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """`[B K T C h w]` to `[B count D]`."""
+    def forward(self, frames: Shaped[Tensor, "B K T C h w"]) -> Float[Tensor, "B {self.count} D"]:
+        """The tokens of `frames`, which are uint8, or float in [0, 1]."""
         tokens = self.project(self.map(frames.flatten(0, 2)))
         return tokens.flatten(2).transpose(1, 2).reshape(len(frames), self.count, -1)
 
-    def positions(self) -> torch.Tensor:
-        """`[count D]`."""
+    def positions(self) -> Float[Tensor, "{self.count} D"]:
+        """Of the tokens: place in the frame, and source."""
         return (self.layout + self.source).flatten(0, 1)

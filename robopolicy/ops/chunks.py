@@ -7,27 +7,21 @@ what the demonstrator would have done, and count in no loss.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.spec import Spec
 
 
-def row_means(error: torch.Tensor, is_pad: torch.Tensor) -> torch.Tensor:
-    """Mean over the steps that are not padding, and over the action, row by row.
-
-    Args:
-        error: `[B H A]`.
-        is_pad: `[B H]`.
-
-    Returns:
-        `[B]`; 0 for a row that is all padding.
-    """
+def row_means(error: Float[Tensor, "B H A"], is_pad: Bool[Tensor, "B H"]) -> Float[Tensor, " B"]:
+    """Mean over the action and the steps that are not padding; 0 for a row that is all padding."""
     keep = (~is_pad).to(error.dtype)
     return (error.mean(-1) * keep).sum(-1) / keep.sum(-1).clamp(min=1)
 
 
-def masked_mean(error: torch.Tensor, is_pad: torch.Tensor) -> torch.Tensor:
-    """The mean over rows of `row_means`: scalar.
+def masked_mean(error: Float[Tensor, "B H A"], is_pad: Bool[Tensor, "B H"]) -> Float[Tensor, ""]:
+    """The mean over rows of `row_means`.
 
     Each row counts the same, however much of it is padding. Dividing by the number of valid steps in the
     whole batch would instead make a row's weight depend on its neighbours, and micro-batches would no longer
@@ -36,18 +30,20 @@ def masked_mean(error: torch.Tensor, is_pad: torch.Tensor) -> torch.Tensor:
     return row_means(error, is_pad).mean()
 
 
-def bounds_of(spec: Spec, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lower and upper bound of each action element, `[A]` each, physical, on the device of `like`."""
+def bounds_of(spec: Spec, like: Tensor) -> tuple[Float[Tensor, " A"], Float[Tensor, " A"]]:
+    """Lower and upper bound of each action element, physical, on the device of `like`."""
     return like.new_tensor(spec.action.low), like.new_tensor(spec.action.high)
 
 
-def clip(chunk: torch.Tensor, spec: Spec) -> torch.Tensor:
-    """`chunk [... A]`, physical, clipped to the spec's bounds."""
+def clip(chunk: Float[Tensor, "*rows A"], spec: Spec) -> Float[Tensor, "*rows A"]:
+    """`chunk`, physical, clipped to the spec's bounds."""
     return chunk.clamp(*bounds_of(spec, chunk))
 
 
-def with_prefix(chunk: torch.Tensor, prefix: torch.Tensor | None) -> torch.Tensor:
-    """`chunk [B N H A]` with its first P steps replaced by `prefix [B P A]`."""
+def with_prefix(
+    chunk: Float[Tensor, "B N H A"], prefix: Float[Tensor, "B P A"] | None
+) -> Float[Tensor, "B N H A"]:
+    """`chunk` with its first P steps replaced by `prefix`."""
     if prefix is None:
         return chunk
     length = prefix.shape[1]
@@ -55,7 +51,7 @@ def with_prefix(chunk: torch.Tensor, prefix: torch.Tensor | None) -> torch.Tenso
     return torch.cat([held, chunk[:, :, length:]], dim=2)
 
 
-def check_prefix(prefix: torch.Tensor | None, *, horizon: int, action_size: int) -> None:
+def check_prefix(prefix: Tensor | None, *, horizon: int, action_size: int) -> None:
     """Refuse a prefix that is not `[B P A]` with P at most `horizon`.
 
     Raises:

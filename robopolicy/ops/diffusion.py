@@ -26,11 +26,12 @@ from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.types import Noise
-from robopolicy.ops.flow import Project, Velocity, along
+from robopolicy.ops.flow import Points, Project, Times, Velocity, along
 
 _SCHEDULE: dict[str, Any] = {
     "beta_schedule": "squaredcos_cap_v2",
@@ -46,7 +47,7 @@ class Schedule(nn.Module):
         levels: K, of the schedule in diffusers.
     """
 
-    angles: torch.Tensor
+    angles: Tensor
 
     def __init__(self, *, levels: int = 100) -> None:
         super().__init__()
@@ -55,65 +56,69 @@ class Schedule(nn.Module):
         angles = torch.atan2((1 - signal).sqrt(), signal.sqrt())
         self.register_buffer("angles", torch.cat([angles.new_zeros(1), angles]).float(), persistent=False)
 
-    def at(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Angle and rate at times `t` in [0, 1], any shape."""
+    def at(self, t: Float[Tensor, "*any"]) -> tuple[Float[Tensor, "*any"], Float[Tensor, "*any"]]:
+        """Angle and rate at times `t` in [0, 1]."""
         place = (1 - t) * self.levels
         below = place.long().clamp(0, self.levels - 1)
         low, high = self.angles[below], self.angles[below + 1]
         return torch.lerp(low, high, place - below), (high - low) * self.levels
 
-    def interpolate(self, noise: torch.Tensor, data: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The point `[B N H A]` at times `t [B N]`."""
+    def interpolate(self, noise: Points, data: Points, t: Times) -> Points:
+        """The point at time `t` on the circle from noise to data."""
         angle, _ = self.at(along(t, data))
         return angle.cos() * data + angle.sin() * noise
 
-    def velocity(self, x: torch.Tensor, clean: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """dx/dt at `x [B N H A]`, times `t [B N]`, where the data is thought to be `clean`."""
+    def velocity(self, x: Points, clean: Points, t: Times) -> Points:
+        """dx/dt at `x` and time `t`, where the data is thought to be `clean`."""
         angle, rate = self.at(along(t, x))
         # at t = 1 the noise is unknown and moves nothing: any finite divisor will do
         return rate * (clean - angle.cos() * x) / angle.sin().clamp(min=1e-4)
 
-    def clean(self, x: torch.Tensor, velocity: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def clean(self, x: Points, velocity: Points, t: Times) -> Points:
         """Inverse of `velocity`: the data to which it points."""
         angle, rate = self.at(along(t, x))
         return angle.cos() * x + angle.sin() * velocity / rate
 
-    def hold_prefix(self, noise: torch.Tensor, prefix: torch.Tensor) -> Project:
+    def hold_prefix(self, noise: Points, prefix: Float[Tensor, "B P A"]) -> Project:
         """As `ops.flow.hold_prefix`, on this path: keep the first steps as noisy as the rest.
 
         Args:
-            noise: `[B N H A]`, with which the integration starts.
-            prefix: `[B P A]`, in the same coordinates.
+            noise: with which the integration starts.
+            prefix: in the same coordinates.
         """
         length = prefix.shape[1]
         start, end = noise[:, :, :length], prefix[:, None].expand_as(noise[:, :, :length])
 
-        def project(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        def project(x: Points, t: Times) -> Points:
             return torch.cat([self.interpolate(start, end, t), x[:, :, length:]], dim=2)
 
         return project
+
+
+Angles = Float[Tensor, "B N 1 1"]
+"""Of each point, between 0 (data) and pi / 2 (noise)."""
 
 
 class Prediction(ABC):
     """What the network is asked for, given x = cos(angle) a + sin(angle) z."""
 
     @abstractmethod
-    def target(self, noise: torch.Tensor, data: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def target(self, noise: Points, data: Points, angle: Angles) -> Points:
         """What it regresses."""
 
     @abstractmethod
-    def clean(self, output: torch.Tensor, x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def clean(self, output: Points, x: Points, angle: Angles) -> Points:
         """The data, by its output."""
 
 
 class Epsilon(Prediction):
     """The noise z, as in the papers of diffusion and of Diffusion Policy."""
 
-    def target(self, noise: torch.Tensor, data: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def target(self, noise: Points, data: Points, angle: Angles) -> Points:
         """z."""
         return noise
 
-    def clean(self, output: torch.Tensor, x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def clean(self, output: Points, x: Points, angle: Angles) -> Points:
         """(x - sin z) / cos; meaningless in pure noise, and hence clipped by who asks."""
         return (x - angle.sin() * output) / angle.cos()
 
@@ -121,11 +126,11 @@ class Epsilon(Prediction):
 class Sample(Prediction):
     """The data a."""
 
-    def target(self, noise: torch.Tensor, data: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def target(self, noise: Points, data: Points, angle: Angles) -> Points:
         """a."""
         return data
 
-    def clean(self, output: torch.Tensor, x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def clean(self, output: Points, x: Points, angle: Angles) -> Points:
         """a; where there is no noise, x itself."""
         return torch.where(angle > 0, output, x)
 
@@ -133,11 +138,11 @@ class Sample(Prediction):
 class Tangent(Prediction):
     """cos z - sin a, the "v" of Salimans & Ho 2022 (arXiv:2202.00512): well posed at both ends."""
 
-    def target(self, noise: torch.Tensor, data: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def target(self, noise: Points, data: Points, angle: Angles) -> Points:
         """cos z - sin a."""
         return angle.cos() * noise - angle.sin() * data
 
-    def clean(self, output: torch.Tensor, x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    def clean(self, output: Points, x: Points, angle: Angles) -> Points:
         """cos x - sin v."""
         return angle.cos() * x - angle.sin() * output
 
@@ -212,13 +217,13 @@ def _check_steps(levels: int, steps: int) -> None:
 
 def integrate(
     velocity: Velocity,
-    noise: torch.Tensor,
+    noise: Points,
     updates: tuple[Update, ...],
     schedule: Schedule,
     *,
     draw: Noise | None = None,
     project: Project | None = None,
-) -> torch.Tensor:
+) -> Points:
     """Carry noise at time 0 to data at time 1.
 
     All rows and candidates advance together. As in `ops.flow.integrate`, guidance wraps `velocity`, and
@@ -226,7 +231,7 @@ def integrate(
 
     Args:
         velocity: of the probability flow.
-        noise: `[B N H A]`.
+        noise: where it starts.
         updates: of a sampler.
         schedule: the path.
         draw: where fresh noise comes from; needed by `ddpm` only.

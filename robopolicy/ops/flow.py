@@ -4,7 +4,7 @@ Time 1 is data and 0 is noise, here and in every flow and diffusion file of the 
 data a the path is `x_t = (1 - t) z + t a`, its velocity `a - z`, and the one-step estimate of the data from
 anywhere on the way `x_t + (1 - t) v` (Liu et al., arXiv:2209.03003; Lipman et al., arXiv:2210.02747).
 
-Arrays are `[B N H A]` with times `[B N]`.
+Points are as large as the chunks that they become, and each candidate has a time of its own.
 """
 
 from __future__ import annotations
@@ -12,38 +12,48 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""`(x [B N H A], t [B N]) -> dx/dt [B N H A]`."""
+Points = Float[Tensor, "B N H A"]
+"""Noise, data, what lies between them, and velocities."""
 
-Solver = Callable[[Velocity, torch.Tensor, torch.Tensor, float], torch.Tensor]
+Times = Float[Tensor, "B N"]
+"""Of each point, in [0, 1]."""
+
+Velocity = Callable[[Points, Times], Points]
+"""`(x, t) -> dx/dt`."""
+
+Solver = Callable[[Velocity, Points, Times, float], Points]
 """`(velocity, x, t, dt) -> x at t + dt`: one step."""
 
-Project = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Project = Callable[[Points, Times], Points]
 """`(x, t) -> x`: puts a point back where it must be at time t."""
 
 
-def along(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def along(t: Times, x: Points) -> Float[Tensor, "B N 1 1"]:
     """`t` with trailing axes of size 1, so that it broadcasts over `x`."""
     return t.reshape(t.shape + (1,) * (x.ndim - t.ndim))
 
 
-def interpolate(noise: torch.Tensor, data: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+def interpolate(noise: Points, data: Points, t: Times) -> Points:
     """The point at time `t` on the straight path from noise to data."""
     return torch.lerp(noise, data, along(t, data))
 
 
-def target(noise: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+def target(noise: Points, data: Points) -> Points:
     """The velocity of the straight path, which the network regresses."""
     return data - noise
 
 
-def clean(x: torch.Tensor, velocity: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+def clean(x: Points, velocity: Points, t: Times) -> Points:
     """The data to which `velocity` points from `x` at time `t`."""
     return x + (1 - along(t, x)) * velocity
 
 
-def precondition(t: torch.Tensor, data_std: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def precondition(
+    t: Float[Tensor, "*any"], data_std: float
+) -> tuple[Float[Tensor, "*any"], Float[Tensor, "*any"], Float[Tensor, "*any"]]:
     """What is known of the velocity before anything is learned: `v = skip x + out F(inner x)`.
 
     Were the data Gaussian with standard deviation s, the best linear guess of `a - z` from x_t would be
@@ -52,11 +62,11 @@ def precondition(t: torch.Tensor, data_std: float) -> tuple[torch.Tensor, torch.
     (the preconditioning of Karras et al., arXiv:2206.00364, eq. 7, carried over to the straight path).
 
     Args:
-        t: `[...]`.
+        t: in [0, 1].
         data_std: s, of the normalised data.
 
     Returns:
-        skip, out and inner, each `[...]`.
+        skip, out and inner at each time.
     """
     variance = (1 - t).square() + (t * data_std).square()
     skip = (t * data_std**2 - (1 - t)) / variance
@@ -64,12 +74,12 @@ def precondition(t: torch.Tensor, data_std: float) -> tuple[torch.Tensor, torch.
     return skip, data_std * inner, inner
 
 
-def euler(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, dt: float) -> torch.Tensor:
+def euler(velocity: Velocity, x: Points, t: Times, dt: float) -> Points:
     """First order, one evaluation a step."""
     return x + dt * velocity(x, t)
 
 
-def midpoint(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, dt: float) -> torch.Tensor:
+def midpoint(velocity: Velocity, x: Points, t: Times, dt: float) -> Points:
     """Second order, two evaluations a step."""
     half = x + 0.5 * dt * velocity(x, t)
     return x + dt * velocity(half, t + 0.5 * dt)
@@ -77,12 +87,12 @@ def midpoint(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, dt: float) ->
 
 def integrate(
     velocity: Velocity,
-    noise: torch.Tensor,
+    noise: Points,
     steps: int,
     *,
     solver: Solver = euler,
     project: Project | None = None,
-) -> torch.Tensor:
+) -> Points:
     """Carry noise at time 0 to data at time 1 in `steps` equal steps.
 
     All rows and candidates advance together. Guidance wraps `velocity` (adding `weight * gradient`), so that
@@ -91,7 +101,7 @@ def integrate(
 
     Args:
         velocity: the field.
-        noise: `[B N H A]`.
+        noise: where it starts.
         steps: how many.
         solver: `euler` or `midpoint`.
         project: see above.
@@ -105,20 +115,20 @@ def integrate(
     return x if project is None else project(x, x.new_ones(x.shape[:2]))
 
 
-def hold_prefix(noise: torch.Tensor, prefix: torch.Tensor) -> Project:
+def hold_prefix(noise: Points, prefix: Float[Tensor, "B P A"]) -> Project:
     """A projection that keeps the first P steps on the straight path from their noise to `prefix`.
 
     Inpainting by replacement (Lugmayr et al., arXiv:2201.09865, without its resampling): the rest of the
     chunk is generated beside a prefix that is as noisy as it is itself.
 
     Args:
-        noise: `[B N H A]`, with which the integration starts.
-        prefix: `[B P A]`, in the same coordinates.
+        noise: with which the integration starts.
+        prefix: in the same coordinates.
     """
     length = prefix.shape[1]
     start, end = noise[:, :, :length], prefix[:, None].expand_as(noise[:, :, :length])
 
-    def project(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def project(x: Points, t: Times) -> Points:
         return torch.cat([interpolate(start, end, t), x[:, :, length:]], dim=2)
 
     return project

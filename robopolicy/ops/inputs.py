@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation
 
 
-def state_of(obs: Observation, *, spec: Spec, obs_steps: int) -> torch.Tensor:
-    """The state history `[B T S]`, in physical units.
+def state_of(obs: Observation, *, spec: Spec, obs_steps: int) -> Float[Tensor, "B T S"]:
+    """The state history, in physical units.
 
     Raises:
         SpecMismatchError: where it has another shape than the learner was built for.
@@ -34,11 +36,11 @@ class GlobalNoise:
     def __init__(self, *, device: torch.device) -> None:
         self._device = device
 
-    def normal(self, *shape: int) -> torch.Tensor:
+    def normal(self, *shape: int) -> Float[Tensor, "*shape"]:
         """Standard normal of `shape`."""
         return torch.randn(shape, device=self._device)
 
-    def uniform(self, *shape: int) -> torch.Tensor:
+    def uniform(self, *shape: int) -> Float[Tensor, "*shape"]:
         """Uniform on [0, 1) of `shape`."""
         return torch.rand(shape, device=self._device)
 

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 # Stands in for infinity: beyond it exp and erf are saturated, and inf * 0 would spoil the gradients.
 _FAR = 1e6
@@ -29,14 +31,18 @@ class TruncatedNormal:
         low, high: the interval, finite (at most `_FAR` away).
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-    low: torch.Tensor
-    high: torch.Tensor
+    mean: Float[Tensor, "*rows A"]
+    std: Float[Tensor, "*rows A"]
+    low: Float[Tensor, " A"]
+    high: Float[Tensor, " A"]
 
     @staticmethod
     def inside(
-        raw: torch.Tensor, std: torch.Tensor, *, low: torch.Tensor, high: torch.Tensor
+        raw: Float[Tensor, "*rows A"],
+        std: Float[Tensor, "*rows A"],
+        *,
+        low: Float[Tensor, " A"],
+        high: Float[Tensor, " A"],
     ) -> TruncatedNormal:
         """With `raw`, any number, brought smoothly between the bounds, which may be infinite.
 
@@ -54,19 +60,19 @@ class TruncatedNormal:
         """With a new axis in mean and standard deviation, for candidates."""
         return TruncatedNormal(self.mean.unsqueeze(dim), self.std.unsqueeze(dim), self.low, self.high)
 
-    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+    def log_prob(self, x: Float[Tensor, "*rows A"]) -> Float[Tensor, "*rows A"]:
         """Log-density of each element; `x` is taken to be inside the interval."""
         z = (x - self.mean) / self.std
         below, above = self._masses()
         return -0.5 * z.square() - self.std.log() - 0.5 * math.log(2 * math.pi) - (below + above).log()
 
-    def quantile(self, u: torch.Tensor) -> torch.Tensor:
+    def quantile(self, u: Float[Tensor, "*rows A"]) -> Float[Tensor, "*rows A"]:
         """The value below which lies the share `u` in [0, 1) of the mass: uniform `u` gives samples."""
         below, above = self._masses()
         p = (0.5 - below + u * (below + above)).clamp(_TAIL, 1 - _TAIL)
         return (self.mean + self.std * torch.special.ndtri(p)).clamp(self.low, self.high)
 
-    def _masses(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _masses(self) -> tuple[Tensor, Tensor]:
         """The normal's mass between the low bound and the mean, and between the mean and the high bound."""
         scale = 0.5**0.5 / self.std
         return (

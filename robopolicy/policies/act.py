@@ -19,7 +19,8 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 import torch
-from torch import nn
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
@@ -56,7 +57,7 @@ class ACTPolicy(Learner):
         noise_shape: of one candidate's latent, (latent,).
     """
 
-    places: torch.Tensor
+    places: Tensor
 
     def __init__(
         self,
@@ -140,12 +141,12 @@ class ACTPolicy(Learner):
         obs: Observation,
         n: int = 1,
         *,
-        prefix: torch.Tensor | None = None,
+        prefix: Float[Tensor, "B P A"] | None = None,
         noise: Noise | None = None,
-    ) -> torch.Tensor:
-        """`n` chunks per row, `[B n H A]`, within the spec's bounds.
+    ) -> Float[Tensor, "B {n} H A"]:
+        """`n` chunks per row, within the spec's bounds.
 
-        The first is that of z = 0; the others draw z from the prior. `prefix [B P A]` is kept as it is; the
+        The first is that of z = 0; the others draw z from the prior. `prefix` is kept as it is; the
         rest is as it would be without it.
         """
         check_prefix(prefix, horizon=self.horizon, action_size=len(self.spec.action))
@@ -156,8 +157,8 @@ class ACTPolicy(Learner):
             z[:, 1:] = draw.normal(len(ctx), n - 1, *self.noise_shape)
         return with_prefix(self.decode(ctx, z), prefix)
 
-    def encode(self, obs: Observation) -> torch.Tensor:
-        """The tokens of the observation, `[B L D]`."""
+    def encode(self, obs: Observation) -> Float[Tensor, "B L D"]:
+        """The tokens of the observation."""
         tokens = [self.state_token(self._state(obs))[:, None]]
         if self.text is not None and self.text_token is not None:
             tokens.append(self.text_token(self.text(texts_of(obs)))[:, None])
@@ -165,20 +166,22 @@ class ACTPolicy(Learner):
             tokens.append(images(frames_of(obs, names)))
         return torch.cat(tokens, dim=1)
 
-    def decode(self, ctx: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Latents `noise [B N latent]` to chunks `[B N H A]` within the spec's bounds; differentiable."""
+    def decode(
+        self, ctx: Float[Tensor, "B L D"], noise: Float[Tensor, "B N latent"]
+    ) -> Float[Tensor, "B N H A"]:
+        """Latents `noise` to chunks within the spec's bounds; differentiable."""
         candidates = noise.shape[1]
         chunk = self._generate(ctx.repeat_interleave(candidates, dim=0), noise.flatten(0, 1))
         return clip(self.normalizer.unaction(chunk), self.spec).unflatten(0, (-1, candidates))
 
-    def _state(self, obs: Observation) -> torch.Tensor:
-        """The flat history, `[B T S]` to `[B T*S]`, normalised."""
+    def _state(self, obs: Observation) -> Float[Tensor, "B D"]:
+        """The history, flat and normalised."""
         return self.normalizer.state(state_of(obs, spec=self.spec, obs_steps=self.obs_steps)).flatten(1)
 
     def _infer(
-        self, state: torch.Tensor, action: torch.Tensor, is_pad: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log-variance of q(z | a, o), `[B latent]` each."""
+        self, state: Float[Tensor, "B D"], action: Float[Tensor, "B H A"], is_pad: Bool[Tensor, "B H"]
+    ) -> tuple[Float[Tensor, "B latent"], Float[Tensor, "B latent"]]:
+        """Mean and log-variance of q(z | a, o)."""
         first = self.style_token.expand(len(state), -1, -1)
         tokens = torch.cat([first, self.style_state(state)[:, None], self.style_action(action)], dim=1)
         seen = torch.cat([is_pad.new_zeros(len(state), 2), is_pad], dim=1)
@@ -186,8 +189,10 @@ class ACTPolicy(Learner):
         mean, log_var = self.style_head(style).chunk(2, dim=-1)
         return mean, log_var
 
-    def _generate(self, tokens: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Tokens `[R L D]` and latents `[R latent]` to normalised chunks `[R H A]`."""
+    def _generate(
+        self, tokens: Float[Tensor, "R L D"], z: Float[Tensor, "R latent"]
+    ) -> Float[Tensor, "R H A"]:
+        """Tokens and latents to normalised chunks."""
         kinds = cast("Iterable[ImageTokens]", self.images)
         positions = torch.cat([self.positions, *[images.positions() for images in kinds]])
         memory = self.encoder(torch.cat([self.latent_token(z)[:, None], tokens], dim=1), positions)

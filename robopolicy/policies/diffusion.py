@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
@@ -28,7 +29,7 @@ from robopolicy.nn.context import ContextEncoder
 from robopolicy.nn.unet1d import UNet1d
 from robopolicy.ops import diffusion
 from robopolicy.ops.chunks import check_prefix, clip, masked_mean, with_prefix
-from robopolicy.ops.flow import Velocity, along
+from robopolicy.ops.flow import Points, Times, Velocity, along
 from robopolicy.ops.inputs import GlobalNoise, noise_of, state_of
 from robopolicy.ops.targets import ema_rate, polyak, target_of
 
@@ -118,12 +119,12 @@ class DiffusionPolicy(Learner):
         obs: Observation,
         n: int = 1,
         *,
-        prefix: torch.Tensor | None = None,
+        prefix: Float[Tensor, "B P A"] | None = None,
         noise: Noise | None = None,
-    ) -> torch.Tensor:
-        """`n` chunks per row, `[B n H A]`, within the spec's bounds.
+    ) -> Float[Tensor, "B {n} H A"]:
+        """`n` chunks per row, within the spec's bounds.
 
-        `prefix [B P A]` is kept as it is; the rest is generated beside it (`Schedule.hold_prefix`).
+        `prefix` is kept as it is; the rest is generated beside it (`Schedule.hold_prefix`).
         """
         check_prefix(prefix, horizon=self.horizon, action_size=len(self.spec.action))
         ctx = self.encode(obs)
@@ -135,33 +136,33 @@ class DiffusionPolicy(Learner):
         )
         return with_prefix(self._physical(chunk), prefix)
 
-    def encode(self, obs: Observation) -> torch.Tensor:
-        """The context `[B D]`, from the averaged weights."""
+    def encode(self, obs: Observation) -> Float[Tensor, "B D"]:
+        """The context, from the averaged weights."""
         return self._encode(obs, self.averaged)
 
-    def decode(self, ctx: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """`noise [B N H A]` to chunks `[B N H A]` within the spec's bounds; deterministic, differentiable."""
+    def decode(self, ctx: Float[Tensor, "B D"], noise: Points) -> Points:
+        """`noise [B N H A]` to chunks within the spec's bounds; deterministic, differentiable."""
         return self._physical(diffusion.integrate(self._field(ctx), noise, self.decoding, self.schedule))
 
-    def velocity(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def velocity(self, ctx: Float[Tensor, "B D"], x: Points, t: Times) -> Points:
         """dx/dt of the probability flow at `x [B N H A]` (normalised), `t [B N]`."""
         return self.schedule.velocity(x, self._clean(ctx, x, t), t)
 
-    def clean(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def clean(self, ctx: Float[Tensor, "B D"], x: Points, t: Times) -> Points:
         """The one-step estimate of the chunk, `[B N H A]`, physical; no gradient where `limit` clips it."""
         return self.normalizer.unaction(self._clean(ctx, x, t))
 
-    def _clean(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def _clean(self, ctx: Float[Tensor, "B D"], x: Points, t: Times) -> Points:
         angle, _ = self.schedule.at(along(t, x))
         clean = self.prediction.clean(self.averaged["denoiser"](x, t, ctx), x, angle)
         return clean if self.limit is None else clean.clamp(-self.limit, self.limit)
 
-    def _field(self, ctx: torch.Tensor) -> Velocity:
+    def _field(self, ctx: Float[Tensor, "B D"]) -> Velocity:
         return lambda x, t: self.velocity(ctx, x, t)
 
-    def _physical(self, chunk: torch.Tensor) -> torch.Tensor:
+    def _physical(self, chunk: Points) -> Points:
         return clip(self.normalizer.unaction(chunk), self.spec)
 
-    def _encode(self, obs: Observation, modules: nn.ModuleDict) -> torch.Tensor:
+    def _encode(self, obs: Observation, modules: nn.ModuleDict) -> Float[Tensor, "B D"]:
         state = state_of(obs, spec=self.spec, obs_steps=self.obs_steps)
         return modules["encoder"](obs, self.normalizer.state(state))

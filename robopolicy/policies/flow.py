@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
@@ -108,12 +109,12 @@ class FlowPolicy(Learner):
         obs: Observation,
         n: int = 1,
         *,
-        prefix: torch.Tensor | None = None,
+        prefix: Float[Tensor, "B P A"] | None = None,
         noise: Noise | None = None,
-    ) -> torch.Tensor:
-        """`n` chunks per row, `[B n H A]`, within the spec's bounds.
+    ) -> Float[Tensor, "B {n} H A"]:
+        """`n` chunks per row, within the spec's bounds.
 
-        `prefix [B P A]` is kept as it is; the rest is generated to follow it (`ops.flow.hold_prefix`).
+        `prefix` is kept as it is; the rest is generated to follow it (`ops.flow.hold_prefix`).
         """
         check_prefix(prefix, horizon=self.horizon, action_size=len(self.spec.action))
         ctx = self.encode(obs)
@@ -124,20 +125,20 @@ class FlowPolicy(Learner):
         hold = flow.hold_prefix(start, self.normalizer.action(prefix))
         return with_prefix(self._decode(ctx, start, hold), prefix)
 
-    def encode(self, obs: Observation) -> torch.Tensor:
-        """The context `[B D]`, from the acting weights."""
+    def encode(self, obs: Observation) -> Float[Tensor, "B D"]:
+        """The context, from the acting weights."""
         return self._encode(obs, self._acting)
 
-    def decode(self, ctx: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """`noise [B N H A]` to chunks `[B N H A]` within the spec's bounds; differentiable."""
+    def decode(self, ctx: Float[Tensor, "B D"], noise: flow.Points) -> flow.Points:
+        """`noise [B N H A]` to chunks within the spec's bounds; differentiable."""
         return self._decode(ctx, noise, None)
 
-    def velocity(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def velocity(self, ctx: Float[Tensor, "B D"], x: flow.Points, t: flow.Times) -> flow.Points:
         """dx/dt at `x [B N H A]` (normalised), `t [B N]`."""
         skip, out, inner = (flow.along(c, x) for c in flow.precondition(t, self.data_std))
         return skip * x + out * self._acting["field"](inner * x, t, ctx)
 
-    def clean(self, ctx: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def clean(self, ctx: Float[Tensor, "B D"], x: flow.Points, t: flow.Times) -> flow.Points:
         """The one-step estimate of the chunk, `[B N H A]`, physical, unclipped so that gradients pass."""
         return self.normalizer.unaction(flow.clean(x, self.velocity(ctx, x, t), t))
 
@@ -145,11 +146,13 @@ class FlowPolicy(Learner):
     def _acting(self) -> nn.ModuleDict:
         return self.trained if self.averaged is None else self.averaged
 
-    def _encode(self, obs: Observation, modules: nn.ModuleDict) -> torch.Tensor:
+    def _encode(self, obs: Observation, modules: nn.ModuleDict) -> Float[Tensor, "B D"]:
         state = state_of(obs, spec=self.spec, obs_steps=self.obs_steps)
         return modules["encoder"](obs, self.normalizer.state(state))
 
-    def _decode(self, ctx: torch.Tensor, noise: torch.Tensor, hold: flow.Project | None) -> torch.Tensor:
+    def _decode(
+        self, ctx: Float[Tensor, "B D"], noise: flow.Points, hold: flow.Project | None
+    ) -> flow.Points:
         chunk = flow.integrate(
             lambda x, t: self.velocity(ctx, x, t), noise, self.steps, solver=self.solver, project=hold
         )

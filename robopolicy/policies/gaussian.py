@@ -16,7 +16,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
@@ -84,12 +85,12 @@ class GaussianPolicy(Learner):
         obs: Observation,
         n: int = 1,
         *,
-        prefix: torch.Tensor | None = None,
+        prefix: Float[Tensor, "B P A"] | None = None,
         noise: Noise | None = None,
-    ) -> torch.Tensor:
-        """`n` chunks per row, `[B n H A]`, within the spec's bounds.
+    ) -> Float[Tensor, "B {n} H A"]:
+        """`n` chunks per row, within the spec's bounds.
 
-        `prefix [B P A]` is kept as it is; steps are independent, so the rest is distributed as without it.
+        `prefix` is kept as it is; steps are independent, so the rest is distributed as without it.
         """
         check_prefix(prefix, horizon=self.horizon, action_size=len(self.spec.action))
         normal = self._distribution(obs)
@@ -98,8 +99,8 @@ class GaussianPolicy(Learner):
         chunk = self.normalizer.unaction(normal.unsqueeze(1).quantile(uniform))
         return with_prefix(clip(chunk, self.spec), prefix)
 
-    def log_prob(self, obs: Observation, chunk: torch.Tensor) -> torch.Tensor:
-        """Log-density `[B N]` of `chunk [B N H A]` in physical units; -inf outside the bounds."""
+    def log_prob(self, obs: Observation, chunk: Float[Tensor, "B N H A"]) -> Float[Tensor, "B N"]:
+        """Log-density of `chunk` in physical units; -inf outside the bounds."""
         density = self._distribution(obs).unsqueeze(1).log_prob(self.normalizer.action(chunk))
         # da_n = da / scale, in each of the H A elements
         density = density - self.normalizer.action_scale.abs().log()

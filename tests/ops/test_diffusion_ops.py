@@ -82,16 +82,16 @@ def test_velocity_is_the_derivative_of_the_path_and_points_at_the_data(time):
 
 @pytest.mark.parametrize("prediction", [diffusion.Epsilon(), diffusion.Sample(), diffusion.Tangent()])
 def test_a_perfect_prediction_gives_the_data(prediction):
-    noise, data = torch.randn(2, 5, 4, 3, dtype=torch.float64)
-    angle = torch.linspace(0, 1.5, 5, dtype=torch.float64)[:, None, None]
+    noise, data = torch.randn(2, 5, 1, 4, 3, dtype=torch.float64)
+    angle = torch.linspace(0, 1.5, 5, dtype=torch.float64)[:, None, None, None]
     x = angle.cos() * data + angle.sin() * noise
     torch.testing.assert_close(prediction.clean(prediction.target(noise, data, angle), x, angle), data)
 
 
 @pytest.mark.parametrize("prediction", [diffusion.Epsilon(), diffusion.Sample(), diffusion.Tangent()])
 def test_data_without_noise_is_left_alone(prediction):
-    x = torch.randn(5, 4, 3)
-    assert torch.equal(prediction.clean(torch.randn(5, 4, 3), x, torch.zeros(5, 1, 1)), x)
+    x = torch.randn(5, 1, 4, 3)
+    assert torch.equal(prediction.clean(torch.randn(5, 1, 4, 3), x, torch.zeros(5, 1, 1, 1)), x)
 
 
 def test_samplers_reach_a_gaussian():
