@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 HERE = Path(__file__).parent
 BUDGET_MINUTES = {
     "foundation": 6.0
 }  # an area is made of folders; what is not named belongs to the foundation
 AREA_OF_FOLDER: dict[str, str] = {}
+
+# Arguments and results are held to their annotations, shapes included, where production checks nothing. It is
+# done here, before the first import of what is checked: jaxtyping's own option does not reach xdist workers.
+install_import_hook(["robopolicy.ops", "robopolicy.nn", "robopolicy.policies"], "beartype.beartype")
 
 
 def _cpu_seconds() -> float:
