@@ -9,6 +9,7 @@ here.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     try:
         with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
-            config = hydra.compose(config_name=name, overrides=_let_new_arguments_in(name, overrides))
+            config = hydra.compose(config_name=name, overrides=_readable_to_hydra(name, overrides))
             return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
     except (HydraException, OmegaConfBaseException) as error:
         raise _readable(error, name) from error
@@ -95,7 +96,9 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         return
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     @hydra.main(version_base="1.3", config_path=str(share("configs")), config_name=name)
     def job(config: Any) -> None:
@@ -103,18 +106,23 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         assert isinstance(plain, dict)
         if "output" in plain and plain["output"] is None:
             plain["output"] = HydraConfig.get().runtime.output_dir
-        try:
-            function(_complete({str(key): value for key, value in plain.items()}, name))
-        except UserError as mistake:  # Hydra would print a traceback and exit with 1
-            print(f"robopolicy {name}: {mistake}", file=sys.stderr)
-            raise SystemExit(2) from mistake
+        function(_complete({str(key): value for key, value in plain.items()}, name))
 
     ours = ("hydra.output_subdir=null", "hydra/job_logging=none")  # a job's folder is for its output alone
-    given, sys.argv = sys.argv, [f"robopolicy {name}", "-m", *ours, *overrides]
+    given, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # mistakes come through to `main`; Hydra alone would exit with 1
     try:
+        with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
+            overrides = _readable_to_hydra(name, overrides)
+        sys.argv = [f"robopolicy {name}", "-m", *ours, *overrides]
         job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _readable(error, name) from error
     finally:
         sys.argv = given
+        del os.environ["HYDRA_FULL_ERROR"]
+        if full is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full
 
 
 def options(words: Words, **defaults: Any) -> dict[str, Any]:
@@ -150,6 +158,19 @@ def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
     return config
 
 
+def _readable_to_hydra(name: str, overrides: Sequence[str]) -> list[str]:
+    """What Hydra's grammar cannot take as it stands, in a form that it can."""
+    return _let_new_arguments_in(name, [_quoted(word) for word in overrides])
+
+
+def _quoted(word: str) -> str:
+    """A word whose value has letters beyond ASCII, as in a path, with the value in quotes."""
+    key, _, value = word.partition("=")
+    if value.isascii() or set(value) & set("'\",[]{}()"):
+        return word
+    return f"{key}={quote(value)}"
+
+
 def _let_new_arguments_in(name: str, overrides: Sequence[str]) -> list[str]:
     """`policy.width=64` becomes `++policy.width=64` where `policy` is a constructor call: its defaults are in
     code, so a key that the YAML does not show may still exist, and the builder checks it. The same holds
@@ -157,11 +178,15 @@ def _let_new_arguments_in(name: str, overrides: Sequence[str]) -> list[str]:
     (`env={action_mode: ee}`).
     """
     import hydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     inner = [word for word in overrides if re.match(r"^\w+((\.\w+)+=|=\{)", word)]
     if not inner:
         return list(overrides)
-    config = hydra.compose(config_name=name, overrides=[word for word in overrides if word not in inner])
+    parser = OverridesParser.create()
+    outer = [word for word in overrides if word not in inner]
+    fixed = [word for word in outer if not parser.parse_override(word).is_sweep_override()]
+    config = hydra.compose(config_name=name, overrides=fixed)
 
     def is_open(word: str) -> bool:
         node: Any = config
@@ -196,6 +221,10 @@ def _readable(error: Exception, name: str) -> UserError:
             else f"known: {[k for k in known if '.' not in k]}"
         )
         return ConfigError(f"there is no key '{key}'; {said}")
+    if first.startswith("Ambiguous value"):
+        return ConfigError(f"{first}: add -m to sweep over it, or write a list as key=[a,b]")
+    if "LexerNoViableAlt" in first:
+        return ConfigError(f"{first}: put the value in quotes, key=\"'value'\"")
     return ConfigError(first)
 
 

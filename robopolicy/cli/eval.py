@@ -32,27 +32,30 @@ def evaluate(config: dict[str, Any]) -> Path:
     """Evaluate with a composed configuration; returns the results' folder."""
     from robopolicy.cli.pipeline import new_folder
     from robopolicy.cli.progress import bar
+    from robopolicy.cli.recording import report_results
     from robopolicy.core import suites
+    from robopolicy.core.build import fill
     from robopolicy.core.checkpoint import open_checkpoint
     from robopolicy.core.threads import usable_cores
     from robopolicy.evaluate.rollout import evaluate as roll_out
 
     paths = config["policies"]
+    if twice := sorted({path for path in paths if paths.count(path) > 1}):
+        raise ConfigError(f"{twice[0]} is given more than once; name each checkpoint once")
     task = config["task"] or open_checkpoint(paths[0]).task
     if task is None:
         raise ConfigError(f"{paths[0]} does not say what task it was trained for; add task=SUITE/TASK")
     suites.find(task)  # before anything is loaded or rolled out
     out = Path(config["output"]) if config["output"] else new_folder(Path("runs/eval"))
     with bar(f"evaluating on {task}") as progress:
-        results = roll_out(
-            dict(zip(names(paths), paths, strict=True)),
-            task,
-            out=out,
-            workers=config["workers"] or usable_cores(),
-            progress=progress,
-            env_options=config["env"],
+        asked = {
             **{key: config[key] for key in ("episodes", "split", "execute", "latency_ticks", "max_steps")},
-        )
+            "workers": config["workers"] or usable_cores(),
+            "env_options": config["env"],
+        }
+        policies = dict(zip(names(paths), paths, strict=True))
+        results = fill(roll_out, asked, policies=policies, task=task, out=out, progress=progress)
+    report_results(out, title=f"Evaluation: {task}")
     for name, result in results.policies.items():
         low, high = result.interval
         print(

@@ -1,4 +1,4 @@
-"""Rerun recordings of what was recorded before: episodes of a dataset, or of an evaluation."""
+"""What shows episodes that were recorded before: Rerun recordings, and the page about an evaluation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from robopolicy.core.protocols import Observer
 from robopolicy.core.types import Episode, Observation, Step
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.evaluate.film import Film, films, replay_env
+from robopolicy.evaluate.report import write_report
+from robopolicy.evaluate.results import read_results
 from robopolicy.view.rerun import RerunWriter
 
 
-def record_dataset(dataset: Path | str, episodes: Sequence[int], out: Path) -> None:
-    """Write episodes of a dataset, by their indices, into one recording.
+def record_dataset(dataset: Path | str, episodes: Sequence[int] | None, out: Path) -> None:
+    """Write episodes of a dataset, by their indices (None: the first three), into one recording.
 
     Raises:
         DatasetError: there is no such dataset or episode.
     """
     opened = open_dataset(dataset)
+    if episodes is None:
+        episodes = [i for i in range(opened.num_episodes) if i not in opened.quarantined][:3]
     with RerunWriter(out, spec=opened.spec) as writer:
         for index in episodes:
             play(opened.episode(index), writer)
@@ -44,6 +48,16 @@ def record_results(
             return films(folder, env, each=each, observers=[writer], progress=progress)
     finally:
         env.close()
+
+
+def report_results(folder: Path, *, title: str) -> None:
+    """Write `folder/report.html` about an evaluation, with the films that `record_results` returns."""
+    env = replay_env(folder)
+    try:
+        shown = films(folder, env)
+    finally:
+        env.close()
+    write_report(folder / "report.html", title=title, results=read_results(folder), films=shown)
 
 
 def play(episode: Episode, observer: Observer) -> None:

@@ -20,7 +20,7 @@ def run(args: Sequence[str]) -> None:
     """Write the recording, and show it where that is asked for."""
     words = split(args, flags=("--open",))
     (source,) = words.some("view DATASET|RESULTS [key=value ...]", least=1, most=1)
-    chosen = options(words, episodes=[0, 1, 2], output=None)
+    chosen = options(words, episodes=None, output=None)
     out = Path(chosen["output"] or Path(source) / "episodes.rrd")
     from robopolicy.cli import recording
 

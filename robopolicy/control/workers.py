@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from robopolicy.core.errors import UserError
+from robopolicy.core.errors import ConfigError, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ def run_in_order(
         WorkerError: for every other failure in another process, its death included.
     """
     if workers < 1:
-        raise ValueError(f"workers must be 1 or more, got {workers}")
+        raise ConfigError(f"workers is {workers}; it must be at least 1")
     workers = min(workers, len(items))
     if workers <= 1:
         if items:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from robopolicy.core.errors import SpecMismatchError
+from robopolicy.core.errors import ConfigError, SpecMismatchError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ class Spec:
                     "observe=pixels needs cameras, and this spec has none; record with images"
                 )
             return replace(self, state=self.state.select(robot))
-        raise ValueError(f"observe is '{what}'; one of ['state', 'pixels', 'all'] is meant")
+        raise ConfigError(f"observe is '{what}'; one of ['state', 'pixels', 'all'] is meant")
 
     def require(self, offered: Spec, *, wanted_by: str, offered_by: str) -> None:
         """Refuse unless `offered` has all that this spec names, with the same meaning.

@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 
 from robopolicy.control.loop import Outcome
 from robopolicy.control.workers import run_in_order
+from robopolicy.core.errors import UserError
 from robopolicy.core.provenance import provenance
 
 
@@ -70,6 +71,9 @@ class Keep:
     ) -> None:
         self._folder, self._prints = folder, prints
         self._what = [what, provenance()["versions"]]
+        if folder is not None:
+            with _writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
 
     def run(
         self,
@@ -109,13 +113,26 @@ class Keep:
         if self._folder is None:
             return
         path = block_path(self._folder, job.name, job.replica, job.seeds[0])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        np.save(path.with_suffix(".npy"), np.concatenate(block.actions), allow_pickle=False)
         aside = path.with_suffix(".tmp")
         records = [asdict(record) for record in block.records]
-        aside.write_text(json.dumps({"of": self._hash(job), "records": records}, indent=1))
-        os.replace(aside, path)  # last, and whole: where there are records there are actions
+        with _writing(self._folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            np.save(path.with_suffix(".npy"), np.concatenate(block.actions), allow_pickle=False)
+            aside.write_text(json.dumps({"of": self._hash(job), "records": records}, indent=1))
+            os.replace(aside, path)  # last, and whole: where there are records there are actions
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A disk that refuses (full, read-only, no folder) is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror or error}); free some space or choose another "
+            "output folder. Blocks that were finished are kept there"
+        ) from error
 
 
 def block_path(folder: Path, name: str, replica: int, first_seed: int) -> Path:

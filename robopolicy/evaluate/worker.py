@@ -52,6 +52,15 @@ class Protocol:
     block_rows: int = 10
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("latency_ticks", self.latency_ticks, 0),
+            ("max_steps", self.max_steps, 1),
+            ("block_rows", self.block_rows, 1),
+        ):
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}; it must be at least {least}")
+
     def make_env(self, spec: Spec) -> Env:
         """An environment that shows what a policy of this spec looks at."""
         if not isinstance(self.task, str):

@@ -25,7 +25,7 @@ import torch
 
 from robopolicy.core.build import build, fill
 from robopolicy.core.checkpoint import Checkpoint, Checkpoints, TrainState
-from robopolicy.core.errors import CheckpointError, ConfigError, SpecMismatchError, UserError
+from robopolicy.core.errors import CheckpointError, ConfigError, DatasetError, SpecMismatchError, UserError
 from robopolicy.core.learner import Learner
 from robopolicy.core.normalize import Normalizer
 from robopolicy.core.threads import use_threads
@@ -93,6 +93,12 @@ class _Run:
         self.learner = self._build()
         if found is None:
             stats = self.data.stats()
+            for part, found_of in stats.items():
+                if not np.isfinite(found_of["mean"]).all():
+                    raise DatasetError(
+                        f"{self._source}: the {part} is not finite somewhere; `robopolicy data check "
+                        f"{self._source}` says where, and with --quarantine sets those episodes aside"
+                    )
             for module in self.learner.modules():
                 if isinstance(module, Normalizer):
                     module.fit(stats)

@@ -97,6 +97,8 @@ class RunSettings:
             raise ConfigError(f"observe is '{self.observe}'; one of {list(OBSERVE)} is meant")
         if not 0 <= self.validation < 1:
             raise ConfigError(f"validation is {self.validation}; a share within [0, 1) is meant")
+        if self.device.partition(":")[0] not in ("cpu", "cuda"):
+            raise ConfigError(f"device is '{self.device}'; cpu or cuda is meant")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigError(f"device is '{self.device}', but torch sees no GPU; use device=cpu")
 

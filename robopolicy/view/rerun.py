@@ -18,6 +18,7 @@ import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
 
+from robopolicy.core.errors import UserError
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
 
@@ -35,11 +36,14 @@ class RerunWriter:
     """
 
     def __init__(self, path: Path | str, *, spec: Spec, row: int = 0, name: str = "robopolicy") -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.spec, self._row = spec, row
         self._frame, self._episode, self._tick = 0, -1, 0
         self._stream = rr.RecordingStream(name)
-        self._stream.save(path, default_blueprint=_blueprint(spec))
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._stream.save(path, default_blueprint=_blueprint(spec))
+        except (OSError, RuntimeError) as error:  # rerun raises the latter
+            raise UserError(f"{path} cannot be written ({error}); choose another file") from error
 
     def __enter__(self) -> RerunWriter:
         return self

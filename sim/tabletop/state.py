@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robopolicy.core.errors import ConfigError
 from robopolicy.core.spec import ActionSemantics, Image, Spec, Vector
 from sim.tabletop import arm
 
@@ -68,7 +69,7 @@ def make_spec(*, action_mode: str, image_size: int) -> Spec:
             mode="absolute", frame="base", rotation="pitch_roll", gripper="position_rad"
         )
     else:
-        raise ValueError(f"action_mode is '{action_mode}'; one of ['joint', 'ee'] is meant")
+        raise ConfigError(f"action_mode is '{action_mode}'; one of ['joint', 'ee'] is meant")
     return Spec(
         state=Vector.of({name: (float(a), float(b), unit) for name, (a, b, unit) in state.items()}),
         action=Vector.of({name: (float(a), float(b), unit) for name, (a, b, unit) in action.items()}),

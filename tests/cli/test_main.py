@@ -42,6 +42,14 @@ def test_arguments_that_the_yaml_does_not_show_reach_the_constructor() -> None:
     assert compose("collect", ["env={action_mode: ee}", "expert.noise=1"])["env"] == {"action_mode": "ee"}
 
 
+def test_paths_beyond_ascii_and_with_spaces(cli) -> None:
+    words = ["task=tabletop/reach", "episodes=1", "workers=1", "output=démo dir/élan"]
+    assert cli("collect", *words).status == 0
+    assert open_dataset("démo dir/élan").num_episodes == 1
+    done = cli("view", "démo dir/élan")  # of as many episodes as there are
+    assert done.status == 0, done.err
+
+
 def test_composition_is_plain_and_leaves_hydra_behind() -> None:
     config = compose("collect", ["episodes=3"])
     assert config["episodes"] == 3
@@ -60,11 +68,27 @@ def test_a_strangers_sim_is_named(tmp_path) -> None:
 
 
 def test_a_sweep_runs_each_combination_and_ends_with_2_on_a_mistake(tmp_path) -> None:
-    words = ["collect", "task=tabletop/reach", "episodes=1", "workers=1", "quality=expert,exprt", "-m"]
+    words = ["collect", "task=tabletop/reach", "episodes=1", "workers=1", "quality=expert,exprt"]
+    words += ["env.time_limit=2,3", "-m"]
     command = [sys.executable, "-m", "robopolicy.cli.main", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     (first,) = tmp_path.glob("multirun/*/*/0")
     assert open_dataset(first).num_episodes == 1
     assert done.returncode == 2
     assert "no quality 'exprt'; did you mean 'expert'" in done.stderr
+    unknown = [*command[:3], "train", "policy=flow,flwo", "data=x", "-m"]
+    done = subprocess.run(unknown, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "no policy 'flwo'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_evaluation_writes_its_page(cli, tmp_path) -> None:
+    collect = ["task=tabletop/reach", "episodes=2", "workers=1", "output=data"]
+    assert cli("collect", *collect).status == 0
+    assert cli("train", "data=data", "steps=1", "batch_size=4", "output=run").status == 0
+    done = cli("eval", "run", "episodes=1", "workers=1", "max_steps=5", "output=found")
+    assert done.status == 0, done.err
+    page = (tmp_path / "found" / "report.html").read_text()
+    assert "Success" in page
+    assert 'class="strip"' in page  # a film

@@ -13,6 +13,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from robopolicy.data.lerobot import open_dataset
@@ -77,13 +80,46 @@ def test_unknown_policy(mistake, made) -> None:
         (["train", "policy.horizon=many"], "horizon is 'many'"),
         (["train", "steps=0"], "steps is 0"),
         (["train", "task=["], "'['"),
+        (["train", "device=xpu"], "device is 'xpu'"),
+        (["train", "policy=flow,act"], "add -m"),
         (["collect", "observ=all"], "did you mean 'observe'"),
+        (["collect", "observe=al"], "observe is 'al'"),
+        (["collect", "episodes=many"], "episodes is 'many'"),
+        (["collect", "workers=-1"], "workers is -1"),
+        (["collect", "env={action_mode: foot}"], "action_mode is 'foot'"),
         (["data", "convert", "a.npz", "b", "control_hs=3"], "did you mean 'control_hz'"),
     ],
 )
 def test_a_key_or_value_that_does_not_exist(mistake, made, words, said) -> None:
     data = [f"data={made / 'data'}"] if words[0] == "train" else []
     assert said in mistake(*words, *data)
+
+
+@pytest.mark.parametrize("word", ["episodes=many", "workers=-1", "latency_ticks=-1", "max_steps=0"])
+def test_an_evaluation_that_cannot_be(mistake, made, word) -> None:
+    assert f"{word.partition('=')[0]} is " in mistake("eval", str(made / "run"), word)
+
+
+def test_a_checkpoint_against_itself(mistake, made) -> None:
+    assert "more than once" in mistake("eval", str(made / "run"), str(made / "run"), "--compare")
+
+
+def test_output_that_cannot_be_a_folder(mistake, made, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    for words in (["collect"], ["train", f"data={made / 'data'}"], ["eval", str(made / "run")]):
+        assert "x cannot be" in mistake(*words, "output=file/x")
+    assert "x.rrd cannot be" in mistake("view", str(made / "data"), "output=file/x.rrd")
+
+
+def test_data_that_are_not_finite(mistake, copy) -> None:
+    data = copy("data")
+    (path,) = data.glob("data/**/*.parquet")
+    table = pq.read_table(path)
+    at, field = table.schema.get_field_index("action"), table.schema.field("action")
+    actions = np.stack(table["action"].to_numpy())
+    actions[:, 1] = np.nan
+    pq.write_table(table.set_column(at, field, pa.array(list(actions), type=field.type)), path)
+    assert "the action is not finite" in mistake("train", f"data={data}", "steps=2")
 
 
 def test_what_is_missing_is_named(mistake, made) -> None:
