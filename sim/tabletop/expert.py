@@ -123,11 +123,10 @@ class _Row:
             try:
                 move = self._begin(self.plan.send(scene))
             except StopIteration:
-                # The plan is through, yet the episode goes on: begin again, unless misses go unnoticed. A
-                # plan that finds all done, only not yet for long enough, has no move: stay.
+                # The plan is through, yet the episode goes on: begin again, unless misses go unnoticed.
                 if self.style.recover:
                     self.plan = self._plan(scene)
-                    move = self._begin(next(self.plan, move))
+                    move = self._begin(next(self.plan))
         return move
 
     def _plan(self, scene: Scene) -> Plan:
