@@ -123,10 +123,11 @@ class _Row:
             try:
                 move = self._begin(self.plan.send(scene))
             except StopIteration:
-                # The plan is through, yet the episode goes on: begin again, unless misses go unnoticed.
+                # The plan is through, yet the episode goes on: begin again, unless misses go unnoticed. A
+                # plan that finds all done, only not yet for long enough, has no move: stay.
                 if self.style.recover:
                     self.plan = self._plan(scene)
-                    move = self._begin(next(self.plan))
+                    move = self._begin(next(self.plan, move))
         return move
 
     def _plan(self, scene: Scene) -> Plan:
