@@ -64,8 +64,8 @@ class Grip:
 def choose_grip(scene: Scene, slot: int, style: Style) -> Grip:
     """Close across two faces of a cube: those nearest to its heading, or (`style.side` -1) the others.
 
-    Either way the roll is a smooth function of how the cube lies almost everywhere. Choosing the faces that
-    turn the wrist least grasps as well, but changes faces within the field and is harder to imitate.
+    Either way the roll is a smooth function of how the cube lies almost everywhere: it does not change faces
+    within the field, as a rule of least turn would.
     """
     thing = scene.object(slot)
     heading = (thing.yaw + _QUARTER / 2) % _QUARTER - _QUARTER / 2  # a quarter turn on, a cube looks the same
