@@ -17,7 +17,7 @@ from sim.tabletop.task import Move, Style
 
 FLOOR = 0.013  # lowest the tool's point goes: the fingertips are 1 cm below it
 _CLEAR = 0.012  # between the fixed finger and a thing while the hand comes down
-_QUARTER = np.pi / 2
+_TURNS = np.arange(4) * np.pi / 2
 
 
 def hand_at(place: np.ndarray, pitch: float, turn: float) -> np.ndarray:
@@ -62,18 +62,12 @@ class Grip:
 
 
 def choose_grip(scene: Scene, slot: int, style: Style) -> Grip:
-    """Close across two faces of a cube: those nearest to its heading, or (`style.side` -1) the others.
-
-    Either way the roll is a smooth function of how the cube lies almost everywhere: it does not change faces
-    within the field, as a rule of least turn would.
-    """
+    """Close across two faces of a cube: those that turn the wrist least, or (`style.side` -1) the others."""
     thing = scene.object(slot)
-    heading = (thing.yaw + _QUARTER / 2) % _QUARTER - _QUARTER / 2  # a quarter turn on, a cube looks the same
-    roll = heading - np.arctan2(thing.position[1], thing.position[0])
-    if style.side < 0:
-        roll += _QUARTER if roll + _QUARTER < arm.limits()[1][4] else -_QUARTER
+    rolls = arm.wrap(thing.yaw - np.arctan2(thing.position[1], thing.position[0]) + _TURNS)
+    rolls = rolls[np.argsort(np.abs(rolls))]
     return Grip(
-        roll=float(roll),
+        roll=float(rolls[0] if style.side > 0 else rolls[1]),
         offset=arm.PARALLEL_GAP / 2 - float(thing.size) / 2,
         open=float(arm.gap_angle(thing.size + 0.04)),
         squeeze=float(arm.gap_angle(thing.size - 0.03)),
