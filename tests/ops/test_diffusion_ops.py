@@ -47,7 +47,7 @@ def test_samplers_step_as_diffusers_does(sampler, steps):
             return torch.randn(shape, generator=drawn)
 
         def uniform(self, *shape: int) -> torch.Tensor:
-            raise NotImplementedError
+            raise AssertionError("a sampler draws no uniform noise")
 
     schedule = diffusion.Schedule(levels=LEVELS)
 
