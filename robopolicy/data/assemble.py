@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robopolicy.core.errors import DatasetError
+from robopolicy.core.errors import DatasetError, UserError
+from robopolicy.core.machine import Lock
 from robopolicy.core.spec import Spec
 from robopolicy.data import format as fmt
 from robopolicy.data import journal, video
@@ -35,13 +36,11 @@ def recover(root: Path) -> int:
     if journal.header(root) is None:
         return 0
     try:
-        lock = journal.Lock(root)
-    except DatasetError:
+        lock = Lock(root, doing="recovering a recording")
+    except UserError:
         return 0
-    try:
+    with lock:
         saved = assemble(root)
-    finally:
-        lock.release()
     if saved:
         _log.warning("%s: %d episodes of a recorder that was killed were recovered", root, saved)
     return saved

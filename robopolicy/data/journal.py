@@ -3,14 +3,12 @@ finished.
 
 Each episode is a folder `.journal/episode-000007/` (`columns.npz`, `episode.json`, an mp4 per camera),
 written aside and renamed in when complete. A half-written one has another name and is swept away. One writer
-at a time holds the lock; the kernel lets go of it when the process dies, however it dies.
+at a time holds the folder's lock (`core.machine.Lock`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ from robopolicy.data import video
 from robopolicy.data.stats import image_histogram
 from robopolicy.data.store import SOURCES, source_codes
 
-FOLDER, LOCK = ".journal", ".lock"
+FOLDER = ".journal"
 _EPISODE = "episode-"
 
 
@@ -55,46 +53,6 @@ class Entry:
     def video(self, camera: str) -> Path:
         """The episode's own mp4 of a camera."""
         return self.folder / f"{camera}.mp4"
-
-
-class Lock:
-    """The right to write to a dataset; refused while another process has it."""
-
-    def __init__(self, root: Path) -> None:
-        self._path = root / LOCK
-        while True:
-            try:
-                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            except OSError as error:
-                raise DatasetError(
-                    f"{root} cannot be written ({error.strerror}); choose another folder"
-                ) from error
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                holder = os.read(self._handle, 32).decode(errors="replace") or "unknown"
-                os.close(self._handle)
-                raise DatasetError(
-                    f"{root} is being written by another recorder (process {holder}); wait until it has "
-                    f"finished, "
-                    "or record into another folder"
-                ) from error
-            if self._is_current():
-                break
-            os.close(self._handle)  # the last holder removed the file between our open and our lock
-        os.ftruncate(self._handle, 0)
-        os.write(self._handle, str(os.getpid()).encode())
-
-    def release(self) -> None:
-        """Let others write."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._handle)
-
-    def _is_current(self) -> bool:
-        try:
-            return os.fstat(self._handle).st_ino == self._path.stat().st_ino
-        except FileNotFoundError:
-            return False
 
 
 def begin(root: Path, spec: Spec, robot_type: str) -> None:

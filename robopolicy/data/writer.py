@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
+from robopolicy.core.machine import LOCK, Lock
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data import format as fmt
@@ -29,7 +30,8 @@ class DatasetWriter:
         codec: `libsvtav1` or `libx264`; the first one that PyAV has, by default.
 
     Raises:
-        DatasetError: another process records there, or the folder holds something else.
+        UserError: another process records there, or the folder cannot be written.
+        DatasetError: the folder holds something else.
         SpecMismatchError: the folder holds episodes of another spec.
     """
 
@@ -42,13 +44,7 @@ class DatasetWriter:
             raise DatasetError(
                 f"control_hz is {spec.control_hz}; the format holds whole frames a second only"
             )
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DatasetError(
-                f"{self.root} cannot be a folder ({error.strerror}); choose another"
-            ) from error
-        self._lock: journal.Lock | None = journal.Lock(self.root)
+        self._lock: Lock | None = Lock(self.root, doing="recording")
         try:
             self._open(robot_type)
         except BaseException:
@@ -111,7 +107,7 @@ class DatasetWriter:
         known = journal.header(self.root)
         if known is None and (self.root / fmt.INFO).exists():
             known = own_part(self.root)[0], str(fmt.read_json(self.root / fmt.INFO).get("robot_type"))
-        elif known is None and any(item.name != journal.LOCK for item in self.root.iterdir()):
+        elif known is None and any(item.name != LOCK for item in self.root.iterdir()):
             raise DatasetError(f"{self.root} holds files but no dataset; record into an empty folder")
         if known is not None:
             if known[0] != self.spec:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from robopolicy.control.executor import Executor, batch_of
 from robopolicy.core import checkpoint
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.machine import Lock
 from robopolicy.core.noise import EpisodeNoise
 from robopolicy.core.provenance import provenance
 from robopolicy.evaluate.blocks import EpisodeRecord, Job, Keep
@@ -62,7 +63,8 @@ def evaluate(
         progress: called with the episodes done and the episodes in all.
 
     Raises:
-        UserError: a policy, a task or an option does not exist, or they do not fit each other.
+        UserError: a policy, a task or an option does not exist, they do not fit each other, or another
+            evaluation writes to `out`.
     """
     protocol = Protocol(
         task=task,
@@ -82,7 +84,7 @@ def evaluate(
         name: [[] for _ in sources] for name, sources in replicas.items()
     }
     decided, done = None, 0
-    with _one_thread():
+    with _one_thread(), _own(folder):
         prints = {name: [_fingerprint(s) for s in sources] for name, sources in replicas.items()}
         keep = Keep(folder, what=protocol.to_plain(), prints=prints)
         here = device != "cpu"
@@ -183,6 +185,11 @@ def _stopping(
             f"the last look is at {looks[-1]} of {episodes} episodes; it must be at the last one"
         )
     return SequentialMcNemar(looks=tuple(looks))
+
+
+def _own(folder: Path | None) -> AbstractContextManager[object]:
+    """Keeps a second evaluation out of the folder."""
+    return nullcontext() if folder is None else Lock(folder, doing="evaluating")
 
 
 @contextmanager

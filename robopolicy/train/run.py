@@ -8,7 +8,6 @@ SIGTERM and SIGINT write a checkpoint first; a second signal ends the process at
 
 from __future__ import annotations
 
-import fcntl
 import json
 import signal
 import sys
@@ -25,8 +24,9 @@ import torch
 
 from robopolicy.core.build import build, fill
 from robopolicy.core.checkpoint import Checkpoint, Checkpoints, TrainState
-from robopolicy.core.errors import CheckpointError, ConfigError, DatasetError, SpecMismatchError, UserError
+from robopolicy.core.errors import CheckpointError, ConfigError, DatasetError, SpecMismatchError
 from robopolicy.core.learner import Learner
+from robopolicy.core.machine import Lock
 from robopolicy.core.normalize import Normalizer
 from robopolicy.core.threads import use_threads
 from robopolicy.data.lerobot import open_dataset
@@ -57,7 +57,7 @@ def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None =
     settings = fill(RunSettings, config)
     use_threads()
     out = Path(out)
-    with _locked(out), _listening() as stop:
+    with Lock(out, doing="training"), _listening() as stop:
         run = _Run(settings, out)
         run.go(stop, report)
     if stop.signal is not None:
@@ -250,22 +250,6 @@ def _listening() -> Iterator[_Stop]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keep a second run out of the folder."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = open(out / ".lock", "w")  # noqa: SIM115  (held as long as the run)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}; choose another output folder") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another run is training in {out}; choose another output folder") from error
-        yield
 
 
 def _refuse_other_settings(settings: RunSettings, found: Checkpoint, out: Path) -> None:

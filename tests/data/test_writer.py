@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenes import assert_same, make_episode, make_spec
 
-from robopolicy.core.errors import DatasetError, SpecMismatchError
+from robopolicy.core.errors import DatasetError, SpecMismatchError, UserError
 from robopolicy.core.types import Episode
 from robopolicy.data import check, journal
 from robopolicy.data import format as fmt
@@ -240,7 +240,7 @@ def test_a_journal_that_was_half_removed_is_not_taken_for_new_episodes(tmp_path:
 
 def test_two_recorders_on_one_folder_are_refused(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, spec=SPEC) as writer:
-        with pytest.raises(DatasetError, match=rf"process {os.getpid()}\)"):
+        with pytest.raises(UserError, match=rf"process {os.getpid()} is recording in {tmp_path}"):
             DatasetWriter(tmp_path, spec=SPEC)
         writer.append(make_episode(SPEC, 3))
         writer.finalize()
@@ -287,7 +287,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes" / "thesis.tex").touch()
     with pytest.raises(DatasetError, match="empty folder"):
         DatasetWriter(tmp_path / "notes", spec=SPEC)
-    with pytest.raises(DatasetError, match="cannot be a folder"):
+    with pytest.raises(UserError, match="cannot be written"):
         DatasetWriter(tmp_path / "notes" / "thesis.tex", spec=SPEC)
     with pytest.raises(DatasetError, match=r"12\.5"):
         DatasetWriter(tmp_path / "e", spec=make_spec(hz=12.5))

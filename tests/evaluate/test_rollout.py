@@ -8,7 +8,7 @@ from pointmass import SPEC, PointMass, ToGoal, make_long
 from robopolicy.control.loop import run_episodes
 from robopolicy.control.record import Replay
 from robopolicy.core import checkpoint
-from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError
+from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError, UserError
 from robopolicy.core.spec import Spec
 from robopolicy.evaluate.blocks import block_path, read_block
 from robopolicy.evaluate.results import Results
@@ -112,6 +112,15 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(saved, tmp_path):
     other = evaluate({"saved": saved}, make_long, episodes=25, out=tmp_path / "eval", execute=1)
     assert first.stat().st_mtime_ns > stamp
     assert outcomes(other) != outcomes(whole)
+
+
+def test_two_evaluations_do_not_share_a_folder(tmp_path):
+    def second(done: int, total: int) -> None:
+        evaluate({"good": good()}, make_long, episodes=1, out=tmp_path)
+
+    with pytest.raises(UserError, match=f"is evaluating in {tmp_path}"):
+        evaluate({"good": good()}, make_long, episodes=1, out=tmp_path, progress=second)
+    assert evaluate({"good": good()}, make_long, episodes=1, out=tmp_path).policies  # it is free again
 
 
 def test_a_kept_block_replays_to_the_recorded_episodes(tmp_path):

@@ -305,7 +305,7 @@ def test_two_runs_do_not_share_a_folder(config: dict[str, Any], tmp_path: Path) 
     def second(done: int, of: int) -> None:
         run(config, tmp_path)
 
-    with pytest.raises(UserError, match="another run is training"):
+    with pytest.raises(UserError, match="is training in"):
         run(config, tmp_path, second)
 
 

@@ -1,0 +1,70 @@
+"""What a process takes of the machine it is on, so that others on it are not in the way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from robopolicy.core.errors import UserError
+
+LOCK = ".lock"
+
+
+class Lock:
+    """The right to write into a folder; a context manager.
+
+    The kernel takes it back when the process ends, however it ends.
+
+    Args:
+        folder: made where it is missing.
+        doing: what it is taken for, told to whoever comes second: `training`, `recording`.
+
+    Raises:
+        UserError: another process holds it (or this one, already), or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path | str, *, doing: str) -> None:
+        folder = Path(folder)
+        self._path = folder / LOCK
+        while True:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise UserError(
+                    f"{folder} cannot be written ({error.strerror}); choose another folder"
+                ) from error
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.read(self._handle, 80).decode(errors="replace") or "another process is working"
+                os.close(self._handle)
+                raise UserError(
+                    f"{holder} in {folder}; wait until it has finished, or choose another folder"
+                ) from error
+            if self._is_current():
+                break
+            os.close(self._handle)  # the last holder removed the file between our open and our lock
+        os.ftruncate(self._handle, 0)
+        os.write(self._handle, f"process {os.getpid()} is {doing}".encode())
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others write."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._handle)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.fstat(self._handle).st_ino == self._path.stat().st_ino
+        except FileNotFoundError:
+            return False
