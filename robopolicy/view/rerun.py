@@ -11,8 +11,10 @@ Timelines: `frame` counts control steps over the whole file, `sim_time` is the t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import rerun as rr
@@ -26,7 +28,8 @@ JPEG_QUALITY = 85
 
 
 class RerunWriter:
-    """An observer of one row; close it, or use it as a context manager, to complete the file.
+    """An observer of one row, and a context manager: the file is there, and whole, when the block has ended. A
+    block that fails leaves what was there before.
 
     Args:
         path: of the `.rrd`; its folder is made.
@@ -38,18 +41,30 @@ class RerunWriter:
     def __init__(self, path: Path | str, *, spec: Spec, row: int = 0, name: str = "robopolicy") -> None:
         self.spec, self._row = spec, row
         self._frame, self._episode, self._tick = 0, -1, 0
+        self._path = Path(path)
+        self._aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         self._stream = rr.RecordingStream(name)
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._stream.save(path, default_blueprint=_blueprint(spec))
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream.save(self._aside, default_blueprint=_blueprint(spec))
         except (OSError, RuntimeError) as error:  # rerun raises the latter
             raise UserError(f"{path} cannot be written ({error}); choose another file") from error
 
     def __enter__(self) -> RerunWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+        self._stream.disconnect()
+        try:
+            if kind is None:
+                os.replace(self._aside, self._path)
+        except OSError as refused:
+            raise UserError(f"{self._path} cannot be written ({refused}); choose another file") from refused
+        finally:
+            self._aside.unlink(missing_ok=True)
 
     def start(self, row: int, step: Step, seed: int) -> None:
         """An episode begins in `row`."""
@@ -68,11 +83,6 @@ class RerunWriter:
 
     def end(self, row: int) -> None:
         """The episode of `row` is over."""
-
-    def close(self) -> None:
-        """Write what is left; a second call does nothing."""
-        self._stream.flush()
-        self._stream.disconnect()
 
     def _log(self, step: Step) -> None:
         stream = self._stream

@@ -3,10 +3,12 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
 from pointmass import PointMass, ToGoal
 
 from robopolicy.control.executor import Executor
 from robopolicy.control.loop import run_episodes
+from robopolicy.core.errors import UserError
 from robopolicy.view.rerun import RerunWriter
 
 
@@ -32,3 +34,23 @@ def test_a_recording_is_whole_and_holds_every_step_of_its_row(tmp_path):
     commanded = dict.fromkeys(["/action/x", "/action/y", "/reward", "/success"], steps)
     assert {name: rows[name] for name in [*frames, *commanded]} == frames | commanded
     assert rows["/episode"] == 2
+
+
+def test_a_recording_that_fails_leaves_what_was_there(tmp_path):
+    env, path = PointMass(), tmp_path / "episode.rrd"
+
+    def fail() -> None:
+        with RerunWriter(path, spec=env.spec) as writer:
+            run_episodes([env], Executor(ToGoal(), env_spec=env.spec), [0], [writer])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(b"an earlier one")
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"an earlier one"]
+    with pytest.raises(UserError, match="cannot be written"), RerunWriter(tmp_path, spec=env.spec):
+        pass
+    assert list(tmp_path.parent.glob(f".{tmp_path.name}*")) == []
