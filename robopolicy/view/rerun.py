@@ -28,7 +28,7 @@ JPEG_QUALITY = 85
 
 
 class RerunWriter:
-    """An observer of one row, and a context manager: the file is there, and whole, when the block has ended. A
+    """An observer of one row, and a context manager: the file is there, and whole, when its block ends. A
     block that fails leaves what was there before.
 
     Args:
