@@ -1,4 +1,4 @@
-"""What a process takes of the machine it is on, so that others on it are not in the way."""
+"""What a run takes of the machine it is on: how many processes, which device, a folder for itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,36 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from robopolicy.core.errors import UserError
+from robopolicy.core.errors import ConfigError, UserError
+from robopolicy.core.threads import usable_cores
 
 LOCK = ".lock"
+
+
+def num_workers(asked: int | None) -> int:
+    """How many processes share the work: as many as asked for; None means one for each usable core.
+
+    Raises:
+        ConfigError: none at all.
+    """
+    if asked is not None and (not isinstance(asked, int) or asked < 1):
+        raise ConfigError(f"workers is {asked!r}; give 1 or more, or null for one per core")
+    return usable_cores() if asked is None else asked
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not here.
+
+    Raises:
+        ConfigError: neither `cpu` nor `cuda`, or a GPU that torch does not see.
+    """
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise ConfigError(f"device is '{device}'; cpu or cuda is meant")
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(f"device is '{device}', but torch sees no GPU; use device=cpu")
 
 
 class Lock:

@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-
 from robopolicy.core.build import fill
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.machine import check_device
 from robopolicy.train.optim import AdamW
-
-OBSERVE = ("state", "pixels", "all")  # see `Spec.observe`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +36,7 @@ class RunSettings:
         policy: node that builds the learner.
         data: dataset folder.
         task: `suite/task` that the data are of; kept for evaluation, training itself does not need it.
-        observe: what of the data the learner sees: `state`, `pixels` or `all`.
+        observe: what of the data the learner sees, see `Spec.observe`.
         steps: updates of a phase that does not say its own number.
         phases: run one after the other.
         batch_size: rows of one update.
@@ -93,14 +90,9 @@ class RunSettings:
             raise ConfigError(f"microbatches {self.microbatches} must divide batch_size {self.batch_size}")
         if not self.phases:
             raise ConfigError("phases is empty; a run needs at least one, for example [{name: offline}]")
-        if self.observe not in OBSERVE:
-            raise ConfigError(f"observe is '{self.observe}'; one of {list(OBSERVE)} is meant")
         if not 0 <= self.validation < 1:
             raise ConfigError(f"validation is {self.validation}; a share within [0, 1) is meant")
-        if self.device.partition(":")[0] not in ("cpu", "cuda"):
-            raise ConfigError(f"device is '{self.device}'; cpu or cuda is meant")
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigError(f"device is '{self.device}', but torch sees no GPU; use device=cpu")
+        check_device(self.device)
 
     @property
     def timeline(self) -> list[tuple[int, Phase]]:
