@@ -8,9 +8,8 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 run: $(BASE)            ## collect, train, evaluate and report on tabletop/pick_place; ARGS="task=... seed=..."
 	.venv/bin/robopolicy quickstart $(ARGS)
 
-test: $(DEV)            ## all tests, two workers with one thread each; then what measures wall-clock time, alone
-	$(ONE_THREAD) .venv/bin/python -m pytest -q -n 2 -m "not serial" $(ARGS)
-	$(ONE_THREAD) .venv/bin/python -m pytest -q -p no:xdist -m serial $(ARGS) || [ $$? = 5 ]
+test: $(DEV)            ## all tests, two workers with one thread each
+	$(ONE_THREAD) .venv/bin/python -m pytest -q -n 2 $(ARGS)
 
 lint: $(DEV)            ## style, types and import contracts
 	.venv/bin/ruff check .

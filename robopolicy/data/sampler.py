@@ -16,7 +16,7 @@ one shorter at exactly that row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.types import Batch, Observation, Window
 from robopolicy.data.store import Rows
+from robopolicy.data.transforms import Transform
 
 
 @cache
@@ -42,13 +43,23 @@ class Sampler:
         windows: by name; the first is the batch itself, the others are views on the same rows.
         batch_size: B.
         seed: of the run.
+        transforms: applied to each batch that is drawn, in order.
 
     Raises:
         DatasetError: a window wants a column that the data lack.
     """
 
-    def __init__(self, *, store: Rows, windows: Mapping[str, Window], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        store: Rows,
+        windows: Mapping[str, Window],
+        batch_size: int,
+        seed: int,
+        transforms: Sequence[Transform] = (),
+    ) -> None:
         self.store, self.windows, self.batch_size, self.seed = store, dict(windows), batch_size, seed
+        self.transforms = tuple(transforms)
         missing = {c for w in self.windows.values() for c in w.columns} - store.columns.keys()
         if missing:
             raise DatasetError(
@@ -63,7 +74,10 @@ class Sampler:
         if not len(anchors):
             raise DatasetError("the data hold no row to train on; record longer episodes first")
         random = np.random.Generator(np.random.Philox(key=[self.seed, step]))
-        return self.at(anchors[random.integers(len(anchors), size=self.batch_size)])
+        batch = self.at(anchors[random.integers(len(anchors), size=self.batch_size)])
+        for transform in self.transforms:
+            batch = transform(batch, random)
+        return batch
 
     def at(self, rows: np.ndarray) -> Batch:
         """The batch of given rows `[B]` int64 (the same gathers, the rows being chosen by the caller)."""
