@@ -23,11 +23,12 @@ import numpy as np
 import torch
 
 from robopolicy.core.build import build, fill
-from robopolicy.core.checkpoint import Checkpoint, Checkpoints, TrainState
+from robopolicy.core.checkpoint import Checkpoint, Checkpoints, TrainState, open_checkpoint
 from robopolicy.core.errors import CheckpointError, ConfigError, DatasetError, SpecMismatchError
 from robopolicy.core.learner import Learner
 from robopolicy.core.machine import Lock
 from robopolicy.core.normalize import Normalizer
+from robopolicy.core.spec import Spec
 from robopolicy.core.threads import use_threads
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.sampler import Sampler
@@ -92,16 +93,7 @@ class _Run:
         self.spec = self.data.spec
         self.learner = self._build()
         if found is None:
-            stats = self.data.stats()
-            for part, found_of in stats.items():
-                if not np.isfinite(found_of["mean"]).all():
-                    raise DatasetError(
-                        f"{self._source}: the {part} is not finite somewhere; `robopolicy data check "
-                        f"{self._source}` says where, and with --quarantine sets those episodes aside"
-                    )
-            for module in self.learner.modules():
-                if isinstance(module, Normalizer):
-                    module.fit(stats)
+            self._begin()
         else:
             found.restore(self.learner)
         self.learner.to(settings.device)
@@ -145,6 +137,23 @@ class _Run:
                 log.advance(step)
             self._save()
 
+    def _begin(self) -> None:
+        """Fit the normalisers; weights to start from bring those that they were trained with."""
+        stats = self.data.stats()
+        for part, found in stats.items():
+            if not np.isfinite(found["mean"]).all():
+                raise DatasetError(
+                    f"{self._source}: the {part} is not finite somewhere; `robopolicy data check "
+                    f"{self._source}` says where, and with --quarantine sets those episodes aside"
+                )
+        for module in self.learner.modules():
+            if isinstance(module, Normalizer):
+                module.fit(stats)
+        if self.settings.start_from is not None:
+            start = open_checkpoint(self.settings.start_from)
+            _require_equal(start.spec, self.spec, str(start.path), self._source)
+            start.restore(self.learner)
+
     def _phase(self, step: int) -> Phase:
         return next((phase for end, phase in self.timeline if step < end), self.timeline[-1][1])
 
@@ -154,9 +163,7 @@ class _Run:
         if self._source == before:
             return
         self.data, self.held_out = self._load()
-        if self.data.spec != self.spec:
-            self.spec.require(self.data.spec, wanted_by=before, offered_by=self._source)
-            raise SpecMismatchError(f"{self._source} shows more than {before}; the specs must be equal")
+        _require_equal(self.spec, self.data.spec, before, self._source)
         self.sampler = self._sampler(self.data, self.settings.seed)
 
     @property
@@ -205,8 +212,11 @@ class _Run:
         if step == self.saved:
             return
         self.trainer.check()
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.learner.parameters()):
-            raise DivergedError(f"a weight is not finite at step {step}; lower optim.lr. {self._last_good()}")
+        for name, tensor in self.learner.state_dict().items():  # averaged weights and normalisers too
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise DivergedError(
+                    f"{name} is not finite at step {step}; lower optim.lr. {self._last_good()}"
+                )
         self.checkpoints.save(
             step,
             learner=self.learner,
@@ -250,6 +260,14 @@ def _listening() -> Iterator[_Stop]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def _require_equal(wanted: Spec, offered: Spec, wanted_by: str, offered_by: str) -> None:
+    if wanted != offered:
+        wanted.require(offered, wanted_by=wanted_by, offered_by=offered_by)
+        raise SpecMismatchError(
+            f"{offered_by} shows more than {wanted_by}, or has other bounds; the specs must be equal"
+        )
 
 
 def _refuse_other_settings(settings: RunSettings, found: Checkpoint, out: Path) -> None:

@@ -42,6 +42,8 @@ class RunSettings:
         batch_size: rows of one update.
         microbatches: equal parts in which a batch is computed, to save memory.
         seed: of everything random.
+        start_from: checkpoint (or run) whose weights the learner begins with, normalisers included; of the
+            same spec and shapes. Nothing of its optimiser is taken.
         optim: `AdamW`'s settings for every group, and `groups: {name: {...}}` for some.
         precision, compile: see `Trainer`.
         device: `cpu` or `cuda`.
@@ -60,6 +62,7 @@ class RunSettings:
     batch_size: int = 256
     microbatches: int = 1
     seed: int = 0
+    start_from: str | None = None
     optim: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "fp32"
     compile: bool = False

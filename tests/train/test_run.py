@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ SPEC = Spec(
 STEPS = 60
 
 
-def record(folder: Path, episodes: int = 6) -> Path:
+def record(folder: Path, episodes: int = 6, spec: Spec = SPEC) -> Path:
     rng = np.random.default_rng(0)
-    with DatasetWriter(folder, spec=SPEC) as writer:
+    with DatasetWriter(folder, spec=spec) as writer:
         for seed in range(episodes):
             state = rng.uniform(-1, 1, (12, 2)).astype(np.float32)
             writer.append(
@@ -242,6 +243,48 @@ def test_the_normaliser_is_fitted_and_micro_batches_train_alike(
         assert torch.allclose(x, y, atol=1e-4)
     losses = [line["loss/actor"] for line in read_log(tmp_path / "whole") if "loss/actor" in line]
     assert losses[-1] < losses[0]
+
+
+def test_what_is_not_finite_is_not_saved_be_it_a_weight_or_not(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TinyLearner.after
+
+    def after(self: TinyLearner, group: str, step: int) -> None:
+        real(self, group, step)
+        if step == 17:
+            self.normalizer.action_scale[0] = torch.inf  # by which every loss stays finite
+
+    monkeypatch.setattr(TinyLearner, "after", after)
+    with pytest.raises(DivergedError, match=r"normalizer.action_scale is not finite at step 21"):
+        run(config, tmp_path)
+
+
+def test_a_run_starts_from_the_weights_of_another(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(config, tmp_path / "first")
+    second = {**config, "data": str(record(tmp_path / "other", episodes=3)), "start_from": str(first)}
+    second |= {"optim": {"lr": 1e-9}, "checkpoint_every": 1, "steps": 2}
+    stop_at_step(monkeypatch, 0, signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        run(second, tmp_path / "second")
+    monkeypatch.undo()
+    weights = load(tmp_path / "second").state_dict()
+    for name, value in load(first).state_dict().items():
+        assert torch.allclose(weights[name], value, atol=1e-3), name
+    for change, said in (
+        ({"policy": {**config["policy"], "width": 5}}, "does not fit"),
+        ({"data": str(record(tmp_path / "far", spec=replace(SPEC, control_hz=20)))}, "control_hz"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run({**second, **change}, tmp_path / said)
+    shutil.rmtree(tmp_path / "first")
+    begun = open_checkpoint(run(second, tmp_path / "second"))  # which goes on, and needs it no more
+    assert begun.provenance["run"]["start_from"] == str(first)
+    assert begun.train_state().values["step"] == 2
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        run(second, tmp_path / "third")
 
 
 def test_phases_change_the_data(config: dict[str, Any], tmp_path: Path) -> None:
