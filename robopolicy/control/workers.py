@@ -1,17 +1,21 @@
 """Work in several processes, with results in the order of the work.
 
-Each worker is spawned, builds what it needs once, and then answers one item after another. A worker whose
-parent is gone stops by itself; a parent that stops early takes its workers with it. Callers in a script need
-the usual `if __name__ == "__main__":` guard.
+The calling process works too, so that the others' start (they are spawned, and import torch) costs least.
+Each builds what it needs once, and then does one item after another. A worker ends as soon as its parent is
+gone; a parent that stops early takes its workers with it. Callers in a script need the usual `if __name__ ==
+"__main__":` guard.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -35,10 +39,10 @@ def run_in_order(
     """Results of the work on each item, in the order of `items`; closing the generator ends the workers.
 
     Args:
-        make: entered once in each worker, gives the function that does the work; picklable, and so are items
+        make: entered once in each process, gives the function that does the work; picklable, and so are items
             and results.
         items: the work.
-        workers: processes; with one, the work is done in this process.
+        workers: processes, this one among them.
 
     Raises:
         UserError: as raised by the work; what came before it in `items` is delivered first.
@@ -46,22 +50,19 @@ def run_in_order(
     """
     if workers < 1:
         raise ConfigError(f"workers is {workers}; it must be at least 1")
-    workers = min(workers, len(items))
-    if workers <= 1:
-        if items:
-            with make() as work:
-                yield from map(work, items)
+    if not items:
         return
     context = multiprocessing.get_context("spawn")
     pool: dict[Connection, BaseProcess] = {}
     try:
-        for index in range(workers):
+        for index in range(1, min(workers, len(items))):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(make, theirs), name=f"worker-{index}", daemon=True)
             process.start()
             theirs.close()
             pool[ours] = process
-        yield from _distribute(pool, items)
+        with make() as work:
+            yield from _distribute(pool, items, work) if pool else map(work, items)
     finally:
         for connection, process in pool.items():
             connection.close()
@@ -70,27 +71,41 @@ def run_in_order(
             process.join()
 
 
-def _distribute(pool: dict[Connection, BaseProcess], items: Sequence[Any]) -> Iterator[Any]:
-    lead = 4 * len(pool)  # results that wait for an earlier one are held in memory: not too many of them
-    idle, running, finished, failed = list(pool), {}, {}, {}
-    given = taken = 0
+def _distribute(
+    pool: dict[Connection, BaseProcess], items: Sequence[Any], work: Callable[[Any], Any]
+) -> Iterator[Any]:
+    lead = 8 * (len(pool) + 1)  # results that wait for an earlier one are held in memory: not too many
+    given: dict[Connection, deque[int]] = {connection: deque() for connection in pool}
+    finished, failed = {}, {}
+    next_item = taken = 0
+
+    def more() -> bool:
+        return not failed and next_item < min(len(items), taken + lead)
+
     while taken < len(items):
-        while idle and not failed and given < min(len(items), taken + lead):
-            connection = idle.pop(0)
-            running[connection] = given
-            given += 1
+        # One item in hand and one in reserve, so that nobody waits while this process is at work.
+        for connection in sorted((c for c in pool if len(given[c]) < 2), key=lambda c: len(given[c])):
+            if more():
+                given[connection].append(next_item)
+                next_item += 1
+                with suppress(OSError):  # found dead; what it has to say is read below
+                    connection.send(items[given[connection][-1]])
+        own = more()
+        if own:
+            at, next_item = next_item, next_item + 1
             try:
-                connection.send(items[running[connection]])
-            except OSError:  # found dead; what it has to say is read below
-                continue
-        for connection in wait(list(running)):
+                finished[at] = work(items[at])
+            except UserError as error:
+                failed[at] = error
+        busy = [connection for connection, waiting in given.items() if waiting]
+        for connection in wait(busy, timeout=0 if own else None):
             assert isinstance(connection, Connection)
-            at = running.pop(connection)
+            at = given[connection].popleft()
             try:
                 finished[at] = _receive(pool, connection)
-                idle.append(connection)
             except (UserError, WorkerError) as error:
                 failed[at] = error
+                given[connection].clear()  # it has ended
         while taken in finished:
             yield finished.pop(taken)
             taken += 1
@@ -118,8 +133,17 @@ def _obituary(process: BaseProcess) -> str:
     )
 
 
+def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone, whatever it is doing."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
 def _serve(make: Callable[[], AbstractContextManager[Callable[[Any], Any]]], connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair, which then ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with make() as work:
             while True:

@@ -11,11 +11,13 @@ import pytest
 from robopolicy.control.workers import WorkerError, run_in_order
 from robopolicy.core.errors import UnknownNameError, UserError
 
+PARENT = os.getpid()  # in a worker, which imports this file again, another number
+
 
 @contextmanager
-def make_square(trap: int = -1, kind: str = ""):
+def make_square(trap: int = -1, kind: str = "", parent: int = 0):
     def square(item: int) -> tuple[int, int]:
-        if item == trap:
+        if item == trap or (kind == "die" and os.getpid() != parent):
             if kind == "die":
                 os._exit(9)
             if kind == "mistake":
@@ -27,41 +29,55 @@ def make_square(trap: int = -1, kind: str = ""):
     yield square
 
 
-def test_results_keep_the_order_and_come_from_several_processes():
-    items = list(range(30))
-    results = list(run_in_order(make_square, items, workers=2))
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_results_keep_the_order_and_come_from_all_processes():
+    items = list(range(400))
+    results = list(run_in_order(make_square, items, workers=3))
     assert [value for value, _ in results] == [item * item for item in items]
-    assert len({pid for _, pid in results} - {os.getpid()}) == 2
+    pids = {pid for _, pid in results}
+    assert PARENT in pids
+    assert len(pids) == 3
 
 
-def test_failures_say_what_failed_and_leave_no_process_behind():
-    expected = {
-        "die": (WorkerError, "exit code 9"),
-        "mistake": (UserError, "did you mean 'reach'"),
-        "error": (WorkerError, "cannot do 3"),
-    }
-    for kind, (error, message) in expected.items():
-        results = run_in_order(partial(make_square, 3, kind), range(8), workers=2)
-        seen = [next(results) for _ in range(3)]  # what came before the failure is not lost
-        with pytest.raises(error, match=message):
-            next(results)
-        for _, pid in seen:
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [("mistake", UserError, "did you mean 'reach'"), ("error", RuntimeError, "cannot do 60")],
+)
+def test_a_failure_comes_after_what_preceded_it_and_leaves_no_process_behind(kind, error, message):
+    results = run_in_order(partial(make_square, 60, kind), range(80), workers=2)
+    seen = [next(results) for _ in range(40)]
+    with pytest.raises(error, match=message):
+        seen.extend(results)
+    if kind == "mistake":
+        assert [value for value, _ in seen] == [item * item for item in range(60)]
+    assert not any(alive(pid) for _, pid in seen if pid != PARENT)
+
+
+def test_a_worker_that_dies_says_how():
+    results = run_in_order(partial(make_square, -1, "die", PARENT), range(400), workers=2)
+    with pytest.raises(WorkerError, match="exit code 9"):
+        list(results)
 
 
 def test_an_early_stop_ends_the_workers():
-    results = run_in_order(make_square, range(100), workers=2)
-    _, pid = next(results)
+    results = run_in_order(make_square, range(10**6), workers=2)
+    worker = next(pid for _, pid in results if pid != PARENT)
     results.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert not alive(worker)
 
 
 def test_workers_do_not_outlive_a_parent_that_was_killed():
     script = (
-        "from test_workers import make_square; from robopolicy.control.workers import run_in_order; "
-        "[print(pid, flush=True) for _, pid in run_in_order(make_square, range(10**6), workers=2)]"
+        "import os\nfrom robopolicy.control.workers import run_in_order\nfrom test_workers import make_square\n"
+        "[print(pid, flush=True) for _, pid in run_in_order(make_square, range(10**6), workers=2)"
+        " if pid != os.getpid()]"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
@@ -70,9 +86,7 @@ def test_workers_do_not_outlive_a_parent_that_was_killed():
         worker = int(parent.stdout.readline())
         parent.kill()
     for _ in range(200):
-        try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
+        if not alive(worker):
             return
         time.sleep(0.05)
     pytest.fail(f"worker {worker} lives on")
