@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
-from robopolicy.nn.mlp import TimeFeatures
+from robopolicy.nn.mlp import TimeFeatures, mlp
 
 
 class _Mish(torch.autograd.Function):
@@ -185,6 +185,8 @@ class UNet1d(nn.Module):
         kernel: odd, in steps.
         groups: of the norms; must divide every width.
         time_width: of the time's features.
+        context_hidden: widths of hidden layers between the condition and the FiLM parameters; none in the
+            paper, whose condition comes from a network already.
     """
 
     def __init__(
@@ -197,6 +199,7 @@ class UNet1d(nn.Module):
         kernel: int = 5,
         groups: int = 8,
         time_width: int = 128,
+        context_hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
         multiple = 2 ** (len(widths) - 1)
@@ -239,7 +242,9 @@ class UNet1d(nn.Module):
                 scale, shift = part.chunk(2)
                 scale.fill_(1)
                 shift.zero_()
-        self.context = nn.Sequential(nn.Mish(), nn.Linear(context_size, sum(self._film_sizes), bias=False))
+        front = mlp([context_size, *context_hidden], activate_last=True) if context_hidden else nn.Mish()
+        features = context_hidden[-1] if context_hidden else context_size
+        self.context = nn.Sequential(front, nn.Linear(features, sum(self._film_sizes), bias=False))
 
     def forward(
         self, x: Float[Tensor, "B N H A"], t: Float[Tensor, "B N"], ctx: Float[Tensor, "B D"]

@@ -135,16 +135,36 @@ class Sample(Prediction):
         return torch.where(angle > 0, output, x)
 
 
-class Tangent(Prediction):
-    """cos z - sin a, the "v" of Salimans & Ho 2022 (arXiv:2202.00512): well posed at both ends."""
+class Residual(Prediction):
+    """What the best linear guess from x leaves over, in units of its own standard deviation.
+
+    With data of standard deviation s that guess is `skip x`, and what it misses has deviation `out`
+    (Karras et al. 2022, arXiv:2206.00364, eq. 7, carried to the circle):
+
+        a = skip x + out F ,    skip = cos s^2 / D ,    out = s sin / sqrt(D) ,    D = (s cos)^2 + sin^2 .
+
+    At s = 1 this is minus the "v" of Salimans & Ho 2022 (arXiv:2202.00512).
+
+    Args:
+        data_std: s, of the normalised actions, roughly.
+    """
+
+    def __init__(self, *, data_std: float = 0.5) -> None:
+        self.data_std = data_std
 
     def target(self, noise: Points, data: Points, angle: Angles) -> Points:
-        """cos z - sin a."""
-        return angle.cos() * noise - angle.sin() * data
+        """(a - skip x) / out, written so that nothing is divided by zero where there is no noise."""
+        std, sin, cos = self.data_std, angle.sin(), angle.cos()
+        return (sin * data / std - std * cos * noise) * self._variance(sin, cos).rsqrt()
 
     def clean(self, output: Points, x: Points, angle: Angles) -> Points:
-        """cos x - sin v."""
-        return angle.cos() * x - angle.sin() * output
+        """skip x + out F."""
+        std, sin, cos = self.data_std, angle.sin(), angle.cos()
+        variance = self._variance(sin, cos)
+        return cos * std**2 / variance * x + std * sin * variance.rsqrt() * output
+
+    def _variance(self, sin: Angles, cos: Angles) -> Angles:
+        return (self.data_std * cos).square() + sin.square()
 
 
 @dataclass(frozen=True)

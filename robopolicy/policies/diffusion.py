@@ -43,7 +43,7 @@ class DiffusionPolicy(Learner):
         horizon: chunk length H.
         network: builds the network from `action_size`, `horizon` and `context_size`; `nn.unet1d.UNet1d` or
             `nn.dit.DiT`, with whatever arguments bound.
-        prediction: what the network regresses: `ops.diffusion.Sample` (the default), `Epsilon` or `Tangent`.
+        prediction: what the network regresses: `ops.diffusion.Sample` (the default), `Epsilon` or `Residual`.
         sampler: `ops.diffusion.ddim`, `ddpm` or `dpm_solver`. Decoding a given noise is deterministic: where
             the sampler is not, it decodes by DDIM.
         steps: of the sampler; must divide `levels`.

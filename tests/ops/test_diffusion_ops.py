@@ -59,6 +59,9 @@ def test_samplers_step_as_diffusers_does(sampler, steps):
     torch.testing.assert_close(ours, x, atol=2e-5, rtol=1e-4)
 
 
+PREDICTIONS = [diffusion.Epsilon(), diffusion.Sample(), diffusion.Residual()]
+
+
 def test_time_0_is_noise_and_time_1_is_data():
     schedule = diffusion.Schedule(levels=LEVELS)
     noise, data = torch.randn(2, 1, 4, 3), torch.randn(2, 1, 4, 3)
@@ -80,7 +83,7 @@ def test_velocity_is_the_derivative_of_the_path_and_points_at_the_data(time):
     torch.testing.assert_close(schedule.clean(x, velocity, t), data)
 
 
-@pytest.mark.parametrize("prediction", [diffusion.Epsilon(), diffusion.Sample(), diffusion.Tangent()])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_a_perfect_prediction_gives_the_data(prediction):
     noise, data = torch.randn(2, 5, 1, 4, 3, dtype=torch.float64)
     angle = torch.linspace(0, 1.5, 5, dtype=torch.float64)[:, None, None, None]
@@ -88,10 +91,29 @@ def test_a_perfect_prediction_gives_the_data(prediction):
     torch.testing.assert_close(prediction.clean(prediction.target(noise, data, angle), x, angle), data)
 
 
-@pytest.mark.parametrize("prediction", [diffusion.Epsilon(), diffusion.Sample(), diffusion.Tangent()])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_data_without_noise_is_left_alone(prediction):
     x = torch.randn(5, 1, 4, 3)
     assert torch.equal(prediction.clean(torch.randn(5, 1, 4, 3), x, torch.zeros(5, 1, 1, 1)), x)
+
+
+@pytest.mark.parametrize("std", [0.3, 1.0])
+def test_a_residual_has_unit_size_and_is_no_linear_function_of_the_point(std):
+    noise, data = torch.randn(2, 7, 10_000, 1, 1, dtype=torch.float64)
+    data = std * data
+    angle = torch.linspace(0, torch.pi / 2, 7, dtype=torch.float64)[:, None, None, None].expand(
+        7, 10_000, 1, 1
+    )
+    target = diffusion.Residual(data_std=std).target(noise, data, angle)
+    x = angle.cos() * data + angle.sin() * noise
+    torch.testing.assert_close(target.std((1, 2, 3)), torch.ones(7, dtype=torch.float64), atol=0.03, rtol=0)
+    assert ((target * x).mean((1, 2, 3)).abs() < 0.03).all()
+
+
+def test_a_residual_at_unit_deviation_is_minus_v():
+    noise, data, angle = torch.randn(4, 1, 2, 2), torch.randn(4, 1, 2, 2), torch.rand(4, 1, 1, 1)
+    v = angle.cos() * noise - angle.sin() * data
+    torch.testing.assert_close(diffusion.Residual(data_std=1.0).target(noise, data, angle), -v)
 
 
 def test_samplers_reach_a_gaussian():
