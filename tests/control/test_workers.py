@@ -75,7 +75,8 @@ def test_an_early_stop_ends_the_workers():
 
 def test_workers_do_not_outlive_a_parent_that_was_killed():
     script = (
-        "import os\nfrom robopolicy.control.workers import run_in_order\nfrom test_workers import make_square\n"
+        "import os\nfrom robopolicy.control.workers import run_in_order\n"
+        "from test_workers import make_square\n"
         "[print(pid, flush=True) for _, pid in run_in_order(make_square, range(10**6), workers=2)"
         " if pid != os.getpid()]"
     )
