@@ -1,4 +1,4 @@
-"""What flows between the parts: observations, windows, batches, chunks and steps.
+"""What flows between the parts: observations, windows, batches, steps and episodes.
 
 Axis letters, once for the whole project: B batch, N candidates, H chunk, T history, A action, S state, E
 ensemble, K bins, C h w image. Physical units at every public boundary. The containers hold numpy arrays in
@@ -160,21 +160,6 @@ class Batch:
             else:
                 values[item.name] = on_array(value)
         return Batch(**values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionChunk:
-    """What travels from a policy to an executor.
-
-    Args:
-        actions: `[H A]` in the units of the spec.
-        tick: the control step at which the observation was taken.
-        info: value, candidates, latency in seconds.
-    """
-
-    actions: np.ndarray
-    tick: int
-    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

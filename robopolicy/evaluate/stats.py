@@ -1,9 +1,8 @@
 """Intervals and tests for success rates: exact where an exact answer exists.
 
 Use: one policy, one task: `clopper_pearson`. Two checkpoints on the same initial states: `mcnemar` and
-`tango`. Two on different states: `boschloo`. Two methods with several training seeds each:
-`paired_bootstrap`. Many comparisons: `holm` on their p-values. Looking before the end: `SequentialMcNemar`,
-its looks stated first.
+`tango`. Two methods with several training seeds each: `paired_bootstrap`. Many comparisons: `holm` on their
+p-values. Looking before the end: `SequentialMcNemar`, its looks stated first.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 from scipy import optimize, stats
+
+from robopolicy.core.errors import ConfigError
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -59,12 +60,6 @@ def tango(only_a: int, only_b: int, trials: int, confidence: float = 0.95) -> tu
 
 def _root(function: Callable[[float], float], edge: float) -> float:
     return float(optimize.root_scalar(function, bracket=(-edge, edge), method="brentq").root)
-
-
-def boschloo(successes_a: int, trials_a: int, successes_b: int, trials_b: int) -> float:
-    """Two-sided p of Boschloo's exact unconditional test, for unpaired trials; stronger than Fisher's."""
-    table = [[successes_a, successes_b], [trials_a - successes_a, trials_b - successes_b]]
-    return float(stats.boschloo_exact(table).pvalue)
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ class SequentialMcNemar:
 
     def __post_init__(self) -> None:
         if not self.looks or any(a >= b for a, b in zip((0, *self.looks), self.looks, strict=False)):
-            raise ValueError(f"looks must be positive and ascend, got {self.looks}")
+            raise ConfigError(f"looks are {list(self.looks)}; they must be positive and ascend")
 
     def allowed(self, episodes: int) -> float:
         """The share of alpha that may be spent by this number of episodes."""
