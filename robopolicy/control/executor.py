@@ -62,7 +62,8 @@ class Executor:
         env_spec: of the environments that will be acted in.
         execute: actions of each chunk to execute before asking again; by default half of them, so that what
             was seen is never older than half a chunk.
-        latency_ticks: ticks between a request and its chunk.
+        latency_ticks: ticks between a request and its chunk, fewer than the chunk spans: the body holds still
+            while it waits, but a chunk that answers what was seen before its own span is no answer to now.
         device: where the policy's weights are.
         batch: pad the batch to this many rows, so that a small group computes as a full one does.
 
@@ -71,7 +72,8 @@ class Executor:
 
     Raises:
         SpecMismatchError: the environment does not offer what the policy needs.
-        ConfigError: `execute` is not within the chunk, or the environment gives no way to hold still.
+        ConfigError: `execute` or `latency_ticks` is not within the chunk, or the environment gives no way to
+            hold still.
     """
 
     def __init__(
@@ -90,6 +92,12 @@ class Executor:
             raise ConfigError(
                 f"execute is {execute}, but the policy's chunks hold {policy.horizon} actions; "
                 f"choose 1 to {policy.horizon}"
+            )
+        if not 0 <= latency_ticks < policy.horizon:
+            raise ConfigError(
+                f"latency_ticks is {latency_ticks}, but the policy's chunks hold {policy.horizon} actions: "
+                "when one arrives, the time of all its actions has passed; "
+                f"choose 0 to {policy.horizon - 1}, or a policy with longer chunks"
             )
         self.policy, self.execute, self.device, self.batch = policy, execute, device, batch
         self.inference_s: list[float] = []

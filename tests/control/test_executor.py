@@ -93,6 +93,9 @@ def test_what_does_not_fit_is_refused_before_anything_moves():
         Executor(ToGoal(), env_spec=other)
     with pytest.raises(ConfigError, match=r"execute is 9.*hold 8"):
         Executor(ToGoal(), env_spec=SPEC, execute=9)
+    Executor(ToGoal(), env_spec=SPEC, latency_ticks=7)
+    with pytest.raises(ConfigError, match=r"latency_ticks is 8.*hold 8.*choose 0 to 7"):
+        Executor(ToGoal(), env_spec=SPEC, latency_ticks=8)
     elsewhere = Vector.of({"a": (-1, 1, "m")})
     policy = ToGoal()
     policy.spec = Spec(state=SPEC.state, action=elsewhere, control_hz=30)
