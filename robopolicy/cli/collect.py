@@ -27,17 +27,15 @@ def collect(config: dict[str, Any]) -> Path:
     """Collect with a composed configuration; returns the dataset's folder."""
     from robopolicy.cli.progress import bar
     from robopolicy.core.build import fill
-    from robopolicy.core.threads import usable_cores
     from robopolicy.train.collect import collect as record
 
     task, quality = config["task"], config["quality"]
     out = Path(config["output"] or f"data/{task.replace('/', '-')}-{quality}")
     with bar(f"collecting {task}, {quality}") as report:
         asked = {
-            **{key: config[key] for key in ("episodes", "seed", "observe", "only_success")},
+            **{key: config[key] for key in ("episodes", "seed", "observe", "only_success", "workers")},
             "task": task,
             "quality": quality,
-            "workers": config["workers"] or usable_cores(),
             "env_options": config["env"],
             "expert_options": config["expert"],
         }

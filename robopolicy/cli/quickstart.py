@@ -34,9 +34,11 @@ def quickstart(config: dict[str, Any]) -> Path:
 
     from robopolicy.cli.pipeline import begin, carry_out, point_latest
     from robopolicy.cli.stages import stages
+    from robopolicy.core.machine import num_workers
     from robopolicy.core.suites import find
 
     find(config["task"])  # before a folder is made
+    num_workers(config["workers"])
     fresh = config.pop("fresh")
     console, todo = Console(), stages()
     run = begin(ROOT, config, todo, fresh=fresh)

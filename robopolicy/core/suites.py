@@ -19,6 +19,10 @@ from robopolicy.core.protocols import Agent, Env
 
 GROUP = "robopolicy.suites"
 
+# The seed of a reset fixes an episode's initial state. Those of collection and evaluation never meet.
+COLLECTION = range(1_000_000)
+SPLITS = {"dev": range(1_000_000, 2_000_000), "test": range(2_000_000, 3_000_000)}  # of evaluation
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:

@@ -21,12 +21,12 @@ from robopolicy.control.record import Recorder
 from robopolicy.control.workers import run_in_order
 from robopolicy.core import suites
 from robopolicy.core.errors import ConfigError, DatasetError
+from robopolicy.core.machine import num_workers
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data.writer import DatasetWriter
 
 BLOCK = 5  # episodes in lock-step: the expert's arithmetic is shared, a killed run loses few
-SEEDS = 1_000_000  # of collection; evaluation's begin behind them
 TRIES = 20  # seeds for each wanted episode, where failures are left out
 
 
@@ -71,7 +71,7 @@ def collect(
     episodes: int,
     quality: str,
     out: Path | str,
-    workers: int = 1,
+    workers: int | None = 1,
     seed: int = 0,
     *,
     observe: str = "state",
@@ -83,7 +83,7 @@ def collect(
     """Record episodes until the dataset `out` holds `episodes` of them; returns its folder.
 
     Args:
-        workers: processes that run environments and experts.
+        workers: processes that run environments and experts; None means one per core.
         progress: called with the episodes held and the episodes wanted.
 
     The other arguments are those of `Request`.
@@ -101,13 +101,13 @@ def collect(
         env_options=env_options or {},
         expert_options=expert_options or {},
     )
-    out = Path(out)
+    out, workers = Path(out), num_workers(workers)
     spec = _spec(request)
     tries = episodes * TRIES if only_success else episodes
-    if episodes < 1 or not 0 <= seed <= seed + tries + BLOCK <= SEEDS:
+    if episodes < 1 or seed not in suites.COLLECTION or seed + tries + BLOCK > suites.COLLECTION.stop:
         raise ConfigError(
-            f"episodes {episodes} from seed {seed}: give at least one episode, and seeds below {SEEDS}, "
-            "where those of evaluation begin"
+            f"episodes {episodes} from seed {seed}: give at least one episode, and seeds below "
+            f"{suites.COLLECTION.stop}, where those of evaluation begin"
         )
     with DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer:
         log = _Progress(out, request)

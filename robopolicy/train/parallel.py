@@ -20,7 +20,8 @@ from types import FrameType
 from typing import Any
 
 from robopolicy.core.errors import UserError
-from robopolicy.core.threads import usable_cores, use_threads
+from robopolicy.core.machine import num_workers
+from robopolicy.core.threads import use_threads
 
 
 def train_all(runs: Mapping[Path, Mapping[str, Any]], *, workers: int | None = None) -> list[Path]:
@@ -37,6 +38,7 @@ def train_all(runs: Mapping[Path, Mapping[str, Any]], *, workers: int | None = N
         UserError: names the runs that failed; the others were trained to their end.
         SystemExit: 128 + the signal's number, when every run has written its checkpoint.
     """
+    most = num_workers(workers)
     use_threads()  # inherited by the processes, and read by their libraries as they load
     context = multiprocessing.get_context("spawn")
     waiting = list(runs.items())
@@ -53,7 +55,7 @@ def train_all(runs: Mapping[Path, Mapping[str, Any]], *, workers: int | None = N
     kept = {n: signal.signal(n, pass_on) for n in (signal.SIGTERM, signal.SIGINT) if listening}
     try:
         while running or (waiting and not stop):
-            while waiting and not stop and len(running) < (workers or usable_cores()):
+            while waiting and not stop and len(running) < most:
                 out, config = waiting.pop(0)
                 process = context.Process(target=_train, args=(dict(config), out))
                 process.start()

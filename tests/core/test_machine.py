@@ -1,0 +1,49 @@
+"""A folder belongs to one process; workers are counted, a device must be there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from robopolicy.core.errors import ConfigError, UserError
+from robopolicy.core.machine import LOCK, Lock, check_device, num_workers
+from robopolicy.core.threads import usable_cores
+
+
+def test_a_folder_is_free_again_when_its_holder_is_done_or_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "run"
+    hold = (
+        "import sys, time; from robopolicy.core.machine import Lock; "
+        "lock = Lock(sys.argv[1], doing='training'); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(UserError, match=f"process {holder.pid} is training in {folder}; wait"):
+            Lock(folder, doing="evaluating")
+        holder.kill()
+    with Lock(folder, doing="evaluating"), pytest.raises(UserError, match="is evaluating"):
+        Lock(folder, doing="training")
+    assert not (folder / LOCK).exists()
+    Lock(folder, doing="training").release()
+
+
+def test_null_workers_are_one_per_core_and_none_at_all_are_refused() -> None:
+    assert num_workers(None) == usable_cores()
+    assert num_workers(3) == 3
+    for wrong in (0, -1, "many"):
+        with pytest.raises(ConfigError, match=f"workers is {wrong!r}"):
+            num_workers(wrong)  # type: ignore[arg-type]
+
+
+def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_device("cpu")
+    with pytest.raises(ConfigError, match="'cuda:1', but torch sees no GPU"):
+        check_device("cuda:1")
+    with pytest.raises(ConfigError, match="'xpu'; cpu or cuda"):
+        check_device("xpu")
