@@ -40,17 +40,18 @@ def main() -> None:
 
     from robopolicy.core.suites import make_env
     from robopolicy.evaluate.rollout import evaluate
+    from robopolicy.evaluate.worker import Protocol
     from robopolicy.policies.flow import FlowPolicy
 
     torch.manual_seed(0)
-    policy = FlowPolicy(spec=make_env(TASK).spec, horizon=16)
+    policy, protocol = FlowPolicy(spec=make_env(TASK).spec, horizon=16), Protocol(task=TASK)
     walls: dict[int, list[float]] = {1: [], 2: []}
     cpus: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(asked.rounds):
         for workers in (1, 2):
             own, theirs = cpu_seconds()
             begun = time.perf_counter()
-            results = evaluate({"flow": policy}, TASK, episodes=asked.episodes, workers=workers)
+            results = evaluate({"flow": policy}, protocol, episodes=asked.episodes, workers=workers)
             wall = time.perf_counter() - begun
             own, theirs = (after - before for after, before in zip(cpu_seconds(), (own, theirs), strict=True))
             walls[workers].append(wall)

@@ -22,6 +22,7 @@ from robopolicy.core.suites import suites
 from robopolicy.core.threads import usable_cores, use_threads
 from robopolicy.data.merge import merge
 from robopolicy.evaluate.rollout import evaluate
+from robopolicy.evaluate.worker import Protocol
 from robopolicy.train.collect import collect
 from robopolicy.train.parallel import train_all
 
@@ -81,7 +82,7 @@ def main() -> None:
             folder = asked.out / recipe / f"{asked.split}-{task.replace('/', '-')}"
             results = evaluate(
                 {recipe: list(runs)},
-                task,
+                Protocol(task=task),
                 episodes=asked.episodes,
                 split=asked.split,
                 workers=usable_cores(),

@@ -20,6 +20,7 @@ from robopolicy.core.noise import EpisodeNoise
 from robopolicy.core.suites import make_env
 from robopolicy.core.threads import usable_cores, use_threads
 from robopolicy.evaluate.rollout import evaluate
+from robopolicy.evaluate.worker import Protocol
 from robopolicy.policies.flow import FlowPolicy
 
 FEWER = (2, 1)
@@ -64,7 +65,7 @@ def main() -> None:
     counts = (full, *(steps for steps in FEWER if steps < full))
     results = evaluate(
         {str(steps): [with_steps(run, steps) for run in asked.runs] for steps in counts},
-        task,
+        Protocol(task=task),
         episodes=asked.episodes,
         split=asked.split,
         workers=usable_cores(),

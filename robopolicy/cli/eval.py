@@ -36,8 +36,8 @@ def evaluate(config: dict[str, Any]) -> Path:
     from robopolicy.core import suites
     from robopolicy.core.build import fill
     from robopolicy.core.checkpoint import open_checkpoint
-    from robopolicy.core.threads import usable_cores
     from robopolicy.evaluate.rollout import evaluate as roll_out
+    from robopolicy.evaluate.worker import Protocol
 
     paths = config["policies"]
     if twice := sorted({path for path in paths if paths.count(path) > 1}):
@@ -47,14 +47,12 @@ def evaluate(config: dict[str, Any]) -> Path:
         raise ConfigError(f"{paths[0]} does not say what task it was trained for; add task=SUITE/TASK")
     suites.find(task)  # before anything is loaded or rolled out
     out = Path(config["output"]) if config["output"] else new_folder(Path("runs/eval"))
+    rules = {key: config[key] for key in ("execute", "latency_ticks", "max_steps", "device")}
+    protocol = fill(Protocol, {**rules, "task": task, "env_options": config["env"]})
+    asked = {key: config[key] for key in ("episodes", "split", "workers", "looks")}
+    policies = dict(zip(names(paths), paths, strict=True))
     with bar(f"evaluating on {task}") as progress:
-        asked = {
-            **{key: config[key] for key in ("episodes", "split", "execute", "latency_ticks", "max_steps")},
-            "workers": config["workers"] or usable_cores(),
-            "env_options": config["env"],
-        }
-        policies = dict(zip(names(paths), paths, strict=True))
-        results = fill(roll_out, asked, policies=policies, task=task, out=out, progress=progress)
+        results = fill(roll_out, asked, policies=policies, protocol=protocol, out=out, progress=progress)
     report_results(out, title=f"Evaluation: {task}")
     for name, result in results.policies.items():
         low, high = result.interval
@@ -66,6 +64,8 @@ def evaluate(config: dict[str, Any]) -> Path:
         low, high = pair.interval
         p_value = "" if pair.p_holm is None else f", p {pair.p_holm:.3g} (McNemar, Holm)"
         print(f"{pair.a} - {pair.b}: {pair.difference:+.3f} [{low:+.3f}, {high:+.3f}]{p_value}")
+    if results.stopped is not None:
+        print(f"decided after {results.stopped['episodes']} of {config['episodes']} episodes")
     print(out)
     return out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -32,7 +32,16 @@ def bars(console: Console | None = None) -> Progress:
 
 @contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show one bar while the body runs; it is told how much of how much is done."""
-    with bars() as display:
+    """A bar that is told how much of how much is done. It is drawn when it is first told something: a mistake
+    that is found before work begins is said without one.
+    """
+    with ExitStack() as drawn:
+        display = bars()
         task = display.add_task(title, total=None)
-        yield lambda done, of: display.update(task, completed=done, total=of)
+
+        def report(done: int, of: int) -> None:
+            if not display.live.is_started:
+                drawn.enter_context(display)
+            display.update(task, completed=done, total=of)
+
+        yield report

@@ -39,7 +39,7 @@ def _collect(run: Run, report: Report) -> Mapping[str, Any]:
             episodes,
             quality,
             part,
-            workers=_workers(run),
+            workers=run.settings["workers"],
             seed=seed,
             progress=lambda done, _, held=held: report(held + done, total),
         )
@@ -99,14 +99,15 @@ def _train_by_hand(run: Run) -> str:
 
 def _evaluate(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.evaluate.rollout import evaluate
+    from robopolicy.evaluate.worker import Protocol
 
     name = run.settings["recipe"]
     results = evaluate(
         {name: run.folder},
-        run.settings["task"],
+        Protocol(task=run.settings["task"]),
         episodes=run.settings["test_episodes"],
         split="test",
-        workers=_workers(run),
+        workers=run.settings["workers"],
         out=_results(run),
         progress=report,
     )
@@ -169,9 +170,3 @@ def recording(run: Run) -> Path:
 
 def _results(run: Run) -> Path:
     return run.folder / "eval"
-
-
-def _workers(run: Run) -> int:
-    from robopolicy.core.threads import usable_cores
-
-    return run.settings["workers"] or usable_cores()

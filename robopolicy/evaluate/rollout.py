@@ -9,124 +9,116 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from robopolicy.control.executor import Executor, batch_of
+from robopolicy.control.executor import batch_of
 from robopolicy.core import checkpoint
 from robopolicy.core.errors import ConfigError
-from robopolicy.core.machine import Lock
+from robopolicy.core.machine import Lock, num_workers
 from robopolicy.core.noise import EpisodeNoise
 from robopolicy.core.provenance import provenance
-from robopolicy.evaluate.blocks import EpisodeRecord, Job, Keep
+from robopolicy.evaluate.blocks import Block, EpisodeRecord, Job, Keep
 from robopolicy.evaluate.results import Results, summarise
-from robopolicy.evaluate.seeds import blocks_of, seeds_of, stages_of
-from robopolicy.evaluate.stats import SequentialMcNemar
-from robopolicy.evaluate.worker import PolicySource, Protocol, TaskSource, Worker, load
+from robopolicy.evaluate.seeds import blocks_of, jobs_of, seeds_of, stages_of
+from robopolicy.evaluate.stats import Look, SequentialMcNemar
+from robopolicy.evaluate.worker import PolicySource, Protocol, Worker, load
 
 
 def evaluate(
     policies: Mapping[str, PolicySource | Sequence[PolicySource]],
-    task: TaskSource,
+    protocol: Protocol,
     *,
     episodes: int = 100,
     split: str = "dev",
-    workers: int = 1,
+    workers: int | None = 1,
     out: Path | str | None = None,
-    env_options: Mapping[str, Any] | None = None,
-    execute: int | None = None,
-    latency_ticks: int = 0,
-    max_steps: int | None = None,
-    block_rows: int = 10,
-    device: str = "cpu",
-    looks: Sequence[int] = (),
+    looks: tuple[int, ...] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
     """Evaluate policies on the same episodes, and compare each with each.
 
     Args:
         policies: name to a checkpoint, a policy, or a sequence of them that differ by training seed only.
-        task: see `Protocol`, as are the options not listed here.
+        protocol: the task, and how its episodes are run.
         episodes: initial states for each policy.
         split: `dev` to choose settings, `test` to state results.
-        workers: processes. On the CPU each has its own copy of the policies and runs its own blocks; with
-            another device the policies stay in this process, and the workers step the block's environments.
+        workers: processes; None means one per core. On the CPU each has its own copy of the policies and runs
+            its own blocks; with another device the policies stay in this process, and the workers step the
+            block's environments.
         out: folder for `results.json` and what is needed to resume and to replay; None keeps nothing.
         looks: numbers of episodes at which a comparison of exactly two checkpoints may stop early (see
             `SequentialMcNemar`); the last must be `episodes`.
-        progress: called with the episodes done and the episodes in all.
+        progress: called with the episodes done and the episodes in all; first when nothing is left to refuse.
 
     Raises:
         UserError: a policy, a task or an option does not exist, they do not fit each other, or another
             evaluation writes to `out`.
     """
-    protocol = Protocol(
-        task=task,
-        env_options=env_options or {},
-        execute=execute,
-        latency_ticks=latency_ticks,
-        max_steps=max_steps,
-        block_rows=block_rows,
-        device=device,
-    )
     replicas = {name: _listed(source) for name, source in policies.items()}
-    folder = None if out is None else Path(out)
+    seeds, workers = seeds_of(split, episodes), num_workers(workers)
     test = _stopping(looks, episodes, replicas)
-    blocks = blocks_of(seeds_of(split, episodes), block_rows)
-    total = episodes * sum(len(sources) for sources in replicas.values())
+    stages = list(stages_of(blocks_of(seeds, protocol.block_rows), test.looks if test else ()))
+    prints = {name: [_fingerprint(s) for s in sources] for name, sources in replicas.items()}
+    on_cpu = protocol.device == "cpu"
+    worker = Worker(protocol, replicas, env_workers=0 if on_cpu else workers)
+    folder = None if out is None else Path(out)
+    with _one_thread(), _own(folder):
+        latency = {
+            name: measure_latency(sources[0], protocol, seeds[0]) for name, sources in replicas.items()
+        }
+        keep = Keep(folder, what=protocol.to_plain(), prints=prints)
+        run = partial(keep.run, worker=worker, workers=workers if on_cpu else 1)
+        found, decided = _roll_out(run, replicas, stages, test, progress or (lambda done, total: None))
+        results = summarise(
+            found,
+            latency_ms=latency,
+            protocol={
+                **protocol.to_plain(),
+                "split": split,
+                "episodes": episodes,
+                "looks": list(looks),
+                "policies": {name: [str(_label(s)) for s in sources] for name, sources in replicas.items()},
+            },
+            stopped=None if decided is None else asdict(decided),
+            provenance=provenance(),
+        )
+        if folder is not None:
+            results.save(folder / "results.json")
+    return results
+
+
+def _roll_out(
+    run: Callable[[Sequence[Job]], Generator[tuple[Job, Block]]],
+    replicas: Mapping[str, Sequence[PolicySource]],
+    stages: Sequence[Sequence[tuple[int, ...]]],
+    test: SequentialMcNemar | None,
+    progress: Callable[[int, int], None],
+) -> tuple[dict[str, list[list[EpisodeRecord]]], Look | None]:
+    """The records of each policy and training seed, and the look that stopped it where one did."""
     found: dict[str, list[list[EpisodeRecord]]] = {
         name: [[] for _ in sources] for name, sources in replicas.items()
     }
-    decided, done = None, 0
-    with _one_thread(), _own(folder):
-        prints = {name: [_fingerprint(s) for s in sources] for name, sources in replicas.items()}
-        keep = Keep(folder, what=protocol.to_plain(), prints=prints)
-        here = device != "cpu"
-        worker = Worker(protocol, replicas, env_workers=workers if here else 0)
-        processes = 1 if here else workers
-        for stage in stages_of(blocks, test.looks if test else ()):
-            jobs = [
-                Job(name, replica, seeds)
-                for seeds in stage  # policies take turns, so that no drift of the machine favours one
-                for name, sources in replicas.items()
-                for replica in range(len(sources))
-            ]
-            with closing(keep.run(jobs, worker, processes)) as finished:
-                for job, block in finished:
-                    found[job.name][job.replica].extend(block.records)
-                    done += len(block.records)
-                    if progress is not None:
-                        progress(done, total)
-            if test is not None:
-                decided = test.stops(*([r.success for r in runs[0]] for runs in found.values()))
-                if decided is not None:
-                    break
-        latency = {
-            name: measure_latency(sources[0], protocol, seeds_of(split, 1)[0])
-            for name, sources in replicas.items()
-        }
-    results = summarise(
-        found,
-        latency_ms=latency,
-        protocol={
-            **protocol.to_plain(),
-            "split": split,
-            "episodes": episodes,
-            "looks": list(looks),
-            "policies": {name: [str(_label(s)) for s in sources] for name, sources in replicas.items()},
-        },
-        stopped=None if decided is None else asdict(decided),
-        provenance=provenance(),
-    )
-    if folder is not None:
-        results.save(folder / "results.json")
-    return results
+    total = sum(len(block) for stage in stages for block in stage) * sum(map(len, replicas.values()))
+    done = 0
+    progress(done, total)
+    for stage in stages:
+        with closing(run(jobs_of(stage, replicas))) as finished:
+            for job, block in finished:
+                found[job.name][job.replica].extend(block.records)
+                done += len(block.records)
+                progress(done, total)
+        if test is not None:
+            decided = test.stops(*([r.success for r in runs[0]] for runs in found.values()))
+            if decided is not None:
+                return found, decided
+    return found, None
 
 
 def measure_latency(
@@ -141,7 +133,7 @@ def measure_latency(
     policy = load(source, protocol.device)
     env = protocol.make_env(policy.spec)
     try:
-        picked = Executor(policy, env_spec=env.spec).pick(env.reset(seed).obs)
+        picked = protocol.executor(policy, env.spec).pick(env.reset(seed).obs)
     finally:
         env.close()
     obs = batch_of([[picked] * policy.obs_steps], protocol.device)
@@ -174,7 +166,7 @@ def _fingerprint(source: PolicySource) -> str | None:
 
 
 def _stopping(
-    looks: Sequence[int], episodes: int, replicas: Mapping[str, Sequence[PolicySource]]
+    looks: tuple[int, ...], episodes: int, replicas: Mapping[str, Sequence[PolicySource]]
 ) -> SequentialMcNemar | None:
     if not looks:
         return None
@@ -184,7 +176,7 @@ def _stopping(
         raise ConfigError(
             f"the last look is at {looks[-1]} of {episodes} episodes; it must be at the last one"
         )
-    return SequentialMcNemar(looks=tuple(looks))
+    return SequentialMcNemar(looks=looks)
 
 
 def _own(folder: Path | None) -> AbstractContextManager[object]:

@@ -1,32 +1,30 @@
-"""Which seed begins which episode, and in which blocks the episodes are run.
-
-The initial states of collection, development and test never meet: their seeds come from different ranges.
-"""
+"""Which seeds begin the episodes of an evaluation, and in which blocks and what order they are run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from robopolicy.core.errors import ConfigError, UnknownNameError
-
-SPAN = 1_000_000
-FIRST = {"collect": 0, "dev": 1_000_000, "test": 2_000_000}
+from robopolicy.core.suites import SPLITS
+from robopolicy.evaluate.blocks import Job
 
 
 def seeds_of(split: str, count: int) -> range:
     """The first `count` seeds of a split: `dev` chooses settings, `test` states results.
 
     Raises:
-        UnknownNameError: no such split.
+        UnknownNameError: no such split; the states of collection are none, since policies were trained on
+            them.
         ConfigError: fewer than one episode, or more than a split has.
     """
-    if split not in FIRST:
-        raise UnknownNameError("split", split, list(FIRST))
-    if not 0 < count <= SPAN:
-        raise ConfigError(f"episodes is {count}; a split has 1 to {SPAN}")
-    return range(FIRST[split], FIRST[split] + count)
+    if split not in SPLITS:
+        hint = " (dev chooses settings, test states results; no data are collected from either)"
+        raise UnknownNameError("split", split, list(SPLITS), hint)
+    if not 0 < count <= len(SPLITS[split]):
+        raise ConfigError(f"episodes is {count}; a split has 1 to {len(SPLITS[split])}")
+    return SPLITS[split][:count]
 
 
 def blocks_of(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
@@ -48,3 +46,15 @@ def stages_of(blocks: Sequence[tuple[int, ...]], looks: Sequence[int]) -> Iterat
         end = ends.index(look) + 1
         yield list(blocks[begin:end])
         begin = end
+
+
+def jobs_of(blocks: Sequence[tuple[int, ...]], replicas: Mapping[str, Sequence[object]]) -> list[Job]:
+    """Every block of every policy and training seed; policies take turns, so that no drift of the machine
+    favours one.
+    """
+    return [
+        Job(name, replica, seeds)
+        for seeds in blocks
+        for name, sources in replicas.items()
+        for replica in range(len(sources))
+    ]

@@ -21,6 +21,7 @@ from robopolicy.control.loop import EnvGroup, SerialEnvs, run_episodes
 from robopolicy.control.parallel import WorkerEnvs
 from robopolicy.core import checkpoint, suites
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.machine import check_device
 from robopolicy.core.protocols import Env
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
@@ -53,6 +54,7 @@ class Protocol:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_device(self.device)
         for name, value, least in (
             ("latency_ticks", self.latency_ticks, 0),
             ("max_steps", self.max_steps, 1),
@@ -67,6 +69,17 @@ class Protocol:
             return self.task()
         seen = {"observe": "all" if spec.images else "state"}
         return suites.make_env(self.task, **{**seen, **self.env_options})
+
+    def executor(self, policy: ChunkPolicy, spec: Spec) -> Executor:
+        """What drives the policy in environments of `spec`; it refuses what does not fit."""
+        return Executor(
+            policy,
+            env_spec=spec,
+            execute=self.execute,
+            latency_ticks=self.latency_ticks,
+            batch=self.block_rows,
+            device=self.device,
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """JSON values."""
@@ -136,14 +149,7 @@ class Worker:
 
 def run_block(policy: ChunkPolicy, envs: EnvGroup, seeds: Sequence[int], protocol: Protocol) -> Block:
     """One block of episodes in lock-step."""
-    agent = Executor(
-        policy,
-        env_spec=envs.spec,
-        execute=protocol.execute,
-        latency_ticks=protocol.latency_ticks,
-        batch=protocol.block_rows,
-        device=protocol.device,
-    )
+    agent = protocol.executor(policy, envs.spec)
     tape = _Actions()
     begun = time.perf_counter()
     outcomes = run_episodes(envs, agent, seeds, [tape], protocol.max_steps)

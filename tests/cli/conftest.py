@@ -35,7 +35,9 @@ def cli(capsys, tmp_path, monkeypatch) -> Callable[..., Done]:
 
 @pytest.fixture
 def mistake(cli) -> Callable[..., str]:
-    """Runs a command that must end as a user's mistake does: status 2 and one message, which it returns."""
+    """Runs a command that must end as a user's mistake does: status 2 and one message, which it returns; no
+    bar was drawn before it.
+    """
 
     def run(*words: str) -> str:
         done = cli(*words)
@@ -43,6 +45,7 @@ def mistake(cli) -> Callable[..., str]:
         assert "Traceback" not in done.err
         messages = [line for line in done.err.splitlines() if line.startswith(f"robopolicy {words[0]}: ")]
         assert len(messages) == 1, done.err
+        assert "elapsed" not in done.err
         return messages[0]
 
     return run

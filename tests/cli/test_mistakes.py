@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -85,7 +86,8 @@ def test_unknown_policy(mistake, made) -> None:
         (["collect", "observ=all"], "did you mean 'observe'"),
         (["collect", "observe=al"], "observe is 'al'"),
         (["collect", "episodes=many"], "episodes is 'many'"),
-        (["collect", "workers=-1"], "workers is -1"),
+        (["collect", "workers=0"], "workers is 0; give 1 or more, or null for one per core"),
+        (["quickstart", "workers=0"], "workers is 0"),
         (["collect", "env={action_mode: foot}"], "action_mode is 'foot'"),
         (["data", "convert", "a.npz", "b", "control_hs=3"], "did you mean 'control_hz'"),
     ],
@@ -95,9 +97,24 @@ def test_a_key_or_value_that_does_not_exist(mistake, made, words, said) -> None:
     assert said in mistake(*words, *data)
 
 
-@pytest.mark.parametrize("word", ["episodes=many", "workers=-1", "latency_ticks=-1", "max_steps=0"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "episodes=many",
+        "workers=0",
+        "latency_ticks=-1",
+        "latency_ticks=99",
+        "max_steps=0",
+        "device=xpu",
+        "looks=[a]",
+    ],
+)
 def test_an_evaluation_that_cannot_be(mistake, made, word) -> None:
-    assert f"{word.partition('=')[0]} is " in mistake("eval", str(made / "run"), word)
+    assert re.search(rf"{word.partition('=')[0]}\S* is ", mistake("eval", str(made / "run"), word))
+
+
+def test_an_evaluation_is_not_made_on_states_of_collection(mistake, made) -> None:
+    assert "['dev', 'test']" in mistake("eval", str(made / "run"), "split=collect")
 
 
 def test_a_checkpoint_against_itself(mistake, made) -> None:

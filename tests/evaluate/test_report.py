@@ -14,12 +14,15 @@ from robopolicy.evaluate.report import StageLine, write_report
 from robopolicy.evaluate.results import read_results
 from robopolicy.evaluate.rollout import evaluate
 from robopolicy.evaluate.sketch import draw
+from robopolicy.evaluate.worker import Protocol
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     out = tmp_path_factory.mktemp("eval")
-    evaluate({"good": ToGoal(shake=0.2), "a<b>": ToGoal(skill=0.3)}, make_long, episodes=12, out=out)
+    evaluate(
+        {"good": ToGoal(shake=0.2), "a<b>": ToGoal(skill=0.3)}, Protocol(task=make_long), episodes=12, out=out
+    )
     return out
 
 

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ from robopolicy.control.record import Replay
 from robopolicy.core import checkpoint
 from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError, UserError
 from robopolicy.core.spec import Spec
+from robopolicy.core.suites import COLLECTION, SPLITS
 from robopolicy.evaluate.blocks import block_path, read_block
 from robopolicy.evaluate.results import Results
 from robopolicy.evaluate.rollout import evaluate
-from robopolicy.evaluate.seeds import FIRST, SPAN, seeds_of
+from robopolicy.evaluate.seeds import seeds_of
+from robopolicy.evaluate.worker import Protocol
 from robopolicy.policies.gaussian import GaussianPolicy
+
+LONG = Protocol(task=make_long)
 
 
 def outcomes(results: Results) -> dict:
@@ -42,22 +47,22 @@ def saved(tmp_path):
 
 def test_one_worker_and_two_give_the_same_bits(saved):
     policies = {"good": good(), "saved": saved}
-    one = evaluate(policies, make_long, episodes=25, workers=1)
-    two = evaluate(policies, make_long, episodes=25, workers=2)
+    one = evaluate(policies, LONG, episodes=25, workers=1)
+    two = evaluate(policies, LONG, episodes=25, workers=2)
     assert outcomes(one) == outcomes(two)
     assert len({record.total_reward for record in one.records["good"][0]}) == 25
 
 
 def test_policies_in_this_process_with_envs_in_others_give_the_same_bits():
     """The path of a GPU, on a CPU by another name."""
-    here = evaluate({"good": good()}, make_long, episodes=13)
-    apart = evaluate({"good": good()}, make_long, episodes=13, device="cpu:0", workers=2)
+    here = evaluate({"good": good()}, LONG, episodes=13)
+    apart = evaluate({"good": good()}, replace(LONG, device="cpu:0"), episodes=13, workers=2)
     assert outcomes(here) == outcomes(apart)
 
 
 def test_results_do_not_depend_on_how_many_episodes_were_asked_for_or_who_else_was_there():
-    few = evaluate({"good": good()}, make_long, episodes=13)
-    many = evaluate({"bad": bad(), "good": good()}, make_long, episodes=20)
+    few = evaluate({"good": good()}, LONG, episodes=13)
+    many = evaluate({"bad": bad(), "good": good()}, LONG, episodes=20)
     assert outcomes(few)["good"][0] == outcomes(many)["good"][0][:13]
 
 
@@ -65,7 +70,7 @@ def test_results_json_holds_what_others_count_on(tmp_path):
     seen = []
     evaluate(
         {"good": good(), "bad": bad()},
-        make_long,
+        LONG,
         episodes=20,
         split="test",
         out=tmp_path,
@@ -77,7 +82,7 @@ def test_results_json_holds_what_others_count_on(tmp_path):
         assert set(policy) == {"success", "interval", "episodes", "seeds", "latency_ms"}
         assert policy["interval"][0] <= policy["success"] <= policy["interval"][1]
         assert policy["episodes"] == len(policy["seeds"]) == 20
-        assert policy["seeds"][0] == FIRST["test"]
+        assert policy["seeds"][0] == SPLITS["test"].start
         assert 0 < policy["latency_ms"]["p50"] <= policy["latency_ms"]["p95"] <= policy["latency_ms"]["p99"]
     (comparison,) = raw["comparisons"]
     assert (comparison["a"], comparison["b"]) == ("good", "bad")
@@ -88,11 +93,11 @@ def test_results_json_holds_what_others_count_on(tmp_path):
     assert comparison["interval"][0] > 0
     assert comparison["p_value"] == comparison["p_holm"] < 0.01
     assert raw["provenance"]["versions"]["robopolicy"]
-    assert seen == [(10, 40), (20, 40), (30, 40), (40, 40)]
+    assert seen == [(0, 40), (10, 40), (20, 40), (30, 40), (40, 40)]
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(saved, tmp_path):
-    whole = evaluate({"saved": saved}, make_long, episodes=25)
+    whole = evaluate({"saved": saved}, LONG, episodes=25)
 
     class KilledError(Exception): ...
 
@@ -101,31 +106,31 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(saved, tmp_path):
             raise KilledError
 
     with pytest.raises(KilledError):
-        evaluate({"saved": saved}, make_long, episodes=25, out=tmp_path / "eval", progress=interrupt)
-    first, second = (block_path(tmp_path / "eval", "saved", 0, FIRST["dev"] + k) for k in (0, 10))
+        evaluate({"saved": saved}, LONG, episodes=25, out=tmp_path / "eval", progress=interrupt)
+    first, second = (block_path(tmp_path / "eval", "saved", 0, SPLITS["dev"].start + k) for k in (0, 10))
     second.with_suffix(".npy").write_bytes(b"cut short")
     stamp = first.stat().st_mtime_ns
-    again = evaluate({"saved": saved}, make_long, episodes=25, out=tmp_path / "eval")
+    again = evaluate({"saved": saved}, LONG, episodes=25, out=tmp_path / "eval")
     assert outcomes(again) == outcomes(whole)
     assert first.stat().st_mtime_ns == stamp
     # another protocol is another evaluation
-    other = evaluate({"saved": saved}, make_long, episodes=25, out=tmp_path / "eval", execute=1)
+    other = evaluate({"saved": saved}, replace(LONG, execute=1), episodes=25, out=tmp_path / "eval")
     assert first.stat().st_mtime_ns > stamp
     assert outcomes(other) != outcomes(whole)
 
 
 def test_two_evaluations_do_not_share_a_folder(tmp_path):
     def second(done: int, total: int) -> None:
-        evaluate({"good": good()}, make_long, episodes=1, out=tmp_path)
+        evaluate({"good": good()}, LONG, episodes=1, out=tmp_path)
 
     with pytest.raises(UserError, match=f"is evaluating in {tmp_path}"):
-        evaluate({"good": good()}, make_long, episodes=1, out=tmp_path, progress=second)
-    assert evaluate({"good": good()}, make_long, episodes=1, out=tmp_path).policies  # it is free again
+        evaluate({"good": good()}, LONG, episodes=1, out=tmp_path, progress=second)
+    assert evaluate({"good": good()}, LONG, episodes=1, out=tmp_path).policies  # it is free again
 
 
 def test_a_kept_block_replays_to_the_recorded_episodes(tmp_path):
-    results = evaluate({"good": good()}, make_long, episodes=10, out=tmp_path)
-    _, block = read_block(block_path(tmp_path, "good", 0, FIRST["dev"]))
+    results = evaluate({"good": good()}, LONG, episodes=10, out=tmp_path)
+    _, block = read_block(block_path(tmp_path, "good", 0, SPLITS["dev"].start))
     seeds = [record.seed for record in block.records]
     again = run_episodes([PointMass() for _ in seeds], Replay(block.actions), seeds)
     for outcome, record in zip(again, results.records["good"][0], strict=True):
@@ -134,33 +139,33 @@ def test_a_kept_block_replays_to_the_recorded_episodes(tmp_path):
 
 
 def test_training_seeds_are_kept_apart_from_states():
-    results = evaluate({"good": [good(), ToGoal(skill=0.97)], "bad": [bad(), bad()]}, make_long, episodes=10)
+    results = evaluate({"good": [good(), ToGoal(skill=0.97)], "bad": [bad(), bad()]}, LONG, episodes=10)
     assert results.policies["good"].episodes == 20
     (comparison,) = results.comparisons
     assert len(comparison.per_seed) == 2
     assert comparison.p_value is None  # McNemar is for one checkpoint against one
     assert comparison.difference == pytest.approx(np.mean(comparison.per_seed))
     with pytest.raises(ConfigError, match="cannot be paired"):
-        evaluate({"good": [good(), good()], "bad": bad()}, make_long, episodes=10)
+        evaluate({"good": [good(), good()], "bad": bad()}, LONG, episodes=10)
 
 
 def test_a_comparison_stops_at_the_look_that_decides_it():
     looks = {"good": good(), "bad": ToGoal(skill=0.0)}
-    results = evaluate(looks, make_long, episodes=60, looks=(20, 40, 60))
+    results = evaluate(looks, LONG, episodes=60, looks=(20, 40, 60))
     assert results.stopped is not None
     assert results.policies["good"].episodes == results.stopped["episodes"] < 60
-    same = evaluate({"one": good(), "two": good()}, make_long, episodes=20, looks=(10, 20))
+    same = evaluate({"one": good(), "two": good()}, LONG, episodes=20, looks=(10, 20))
     assert same.stopped is None
     assert same.comparisons[0].difference == 0
     with pytest.raises(ConfigError, match="end of a block"):
-        evaluate(looks, make_long, episodes=20, looks=(5, 20))
+        evaluate(looks, LONG, episodes=20, looks=(5, 20))
     with pytest.raises(ConfigError, match="exactly two"):
-        evaluate({"one": good()}, make_long, episodes=20, looks=(20,))
+        evaluate({"one": good()}, LONG, episodes=20, looks=(20,))
 
 
 def test_latency_in_ticks_is_counted_and_costs_success():
-    prompt = evaluate({"good": ToGoal()}, make_long, episodes=10)
-    late = evaluate({"good": ToGoal()}, make_long, episodes=10, latency_ticks=3)
+    prompt = evaluate({"good": ToGoal()}, LONG, episodes=10)
+    late = evaluate({"good": ToGoal()}, replace(LONG, latency_ticks=3), episodes=10)
     assert all(record.underruns == 0 for record in prompt.records["good"][0])
     assert all(record.underruns > 0 for record in late.records["good"][0])
     assert sum(r.length for r in late.records["good"][0]) > sum(r.length for r in prompt.records["good"][0])
@@ -172,7 +177,7 @@ def test_what_does_not_fit_is_said(workers):
     stranger.spec = Spec(state=SPEC.state, action=SPEC.action, control_hz=50)
     error = SpecMismatchError if workers == 1 else Exception
     with pytest.raises(error, match="control_hz: the policy has 50"):
-        evaluate({"stranger": stranger}, make_long, episodes=20, workers=workers)
+        evaluate({"stranger": stranger}, LONG, episodes=20, workers=workers)
 
 
 def test_names_that_look_alike_on_disk_are_kept_apart(tmp_path):
@@ -184,8 +189,12 @@ def test_names_that_look_alike_on_disk_are_kept_apart(tmp_path):
 
 
 def test_splits_are_disjoint_and_named():
-    assert len({*seeds_of("dev", 100), *seeds_of("test", 100), *seeds_of("collect", 100)}) == 300
+    ranges = sorted([COLLECTION, *SPLITS.values()], key=lambda seeds: seeds.start)
+    assert all(before.stop <= after.start for before, after in pairwise(ranges))
+    assert list(seeds_of("test", 3)) == [2_000_000, 2_000_001, 2_000_002]  # what every score was measured on
     with pytest.raises(ConfigError, match="episodes is"):
-        seeds_of("dev", SPAN + 1)
+        seeds_of("dev", 1_000_001)
     with pytest.raises(UnknownNameError, match="did you mean 'test'"):
         seeds_of("tset", 1)
+    with pytest.raises(UnknownNameError, match="dev chooses settings, test states results"):
+        seeds_of("collect", 1)
