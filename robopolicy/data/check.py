@@ -1,14 +1,14 @@
 """Examines a dataset without trusting it, and sets damaged episodes aside.
 
-Every finding names the file, the episode where it belongs to one, and the fix. Quarantine changes no data: it
-lists episodes in `meta/quarantine.json`, and the reader skips them and says how many they are.
+Every finding names the file, the episodes it belongs to where it does, and the fix. Quarantine changes no
+data: it lists episodes in `meta/quarantine.json`, and the reader skips them and says how many they are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from robopolicy.data.assemble import own_part, read_episode_rows
 from robopolicy.data.stats import QUANTILES, describe
 
 _SET_ASIDE = "restore the file, or set the episode aside with --quarantine"
+_OPEN = "finish recording, or open the dataset once"
 _TOLERANCE_S = 1e-4  # LeRobot's own
 
 
@@ -30,19 +31,19 @@ class Finding:
 
     Args:
         where: the file, relative to the dataset.
-        episode: the episode that must be set aside for it, or None where the whole dataset is concerned.
+        episodes: those that must be set aside for it; none where the whole dataset is concerned.
         message: what is wrong, with the value.
         fix: what to do.
     """
 
     where: str
-    episode: int | None
+    episodes: tuple[int, ...]
     message: str
     fix: str
 
     def __str__(self) -> str:
-        episode = "" if self.episode is None else f", episode {self.episode}"
-        return f"{self.where}{episode}: {self.message}; {self.fix}"
+        episodes = f", {files.span(self.episodes)}" if self.episodes else ""
+        return f"{self.where}{episodes}: {self.message}; {self.fix}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Report:
 
     Args:
         findings: in the order of the files.
-        num_episodes, num_frames: as `info.json` says.
+        num_episodes, num_frames: as `info.json` says; 0 where it cannot be used.
     """
 
     findings: tuple[Finding, ...]
@@ -68,8 +69,8 @@ class Report:
         """The reasons of each episode that should be set aside."""
         reasons: dict[int, list[str]] = {}
         for finding in self.findings:
-            if finding.episode is not None:
-                reasons.setdefault(finding.episode, []).append(f"{finding.where}: {finding.message}")
+            for episode in finding.episodes:
+                reasons.setdefault(episode, []).append(f"{finding.where}: {finding.message}")
         return dict(sorted(reasons.items()))
 
 
@@ -77,15 +78,25 @@ def check(path: str | Path) -> Report:
     """Examine every file of the dataset at `path`; quarantined episodes are examined too.
 
     Raises:
-        DatasetError: there is no dataset, or `info.json` cannot be used at all.
+        DatasetError: there is no dataset.
     """
     root = Path(path)
     if not root.is_dir():
         raise DatasetError(f"there is no dataset at {root}; give a folder")
-    info = files.read_info(root)
-    checker = _Checker(root, info)
+    try:
+        info = files.read_info(root)
+    except DatasetError as error:
+        if not any((root / part).is_dir() for part in ("data", "meta")):
+            raise
+        message, _, fix = str(error).partition("; ")
+        if waiting := journal.entries(root, committed=0):
+            message, fix = f"{message}, but {len(waiting)} recorded episodes wait", _OPEN
+        finding = Finding(where=fmt.INFO, episodes=(), message=message, fix=fix or "restore the file")
+        return Report(findings=(finding,), num_episodes=0, num_frames=0)
     return Report(
-        findings=tuple(checker.run()), num_episodes=info["total_episodes"], num_frames=info["total_frames"]
+        findings=_together(_Checker(root, info).run()),
+        num_episodes=info["total_episodes"],
+        num_frames=info["total_frames"],
     )
 
 
@@ -110,7 +121,7 @@ class _Checker:
     def run(self) -> Iterator[Finding]:
         if waiting := journal.entries(self.root, committed=self.info["total_episodes"]):
             message = f"{len(waiting)} recorded episodes are not part of the dataset yet"
-            yield self._finding(journal.FOLDER, None, message, "finish recording, or open the dataset once")
+            yield self._finding(journal.FOLDER, None, message, _OPEN)
         try:
             rows = read_episode_rows(self.root)
         except DatasetError as error:
@@ -250,7 +261,16 @@ class _Checker:
 
     def _finding(self, where: str, episode: int | None, message: str, fix: str) -> Finding:
         said = message.split("; ")[0]  # an error brings a fix of its own behind the semicolon
-        return Finding(where=where, episode=episode, message=said, fix=fix)
+        episodes = () if episode is None else (episode,)
+        return Finding(where=where, episodes=episodes, message=said, fix=fix)
+
+
+def _together(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What is said of several episodes, said once."""
+    found: dict[Finding, list[int]] = {}
+    for finding in findings:
+        found.setdefault(replace(finding, episodes=()), []).extend(finding.episodes)
+    return tuple(replace(finding, episodes=tuple(episodes)) for finding, episodes in found.items())
 
 
 def _short(values: np.ndarray) -> str:

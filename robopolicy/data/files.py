@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from robopolicy.core.spec import Image
 from robopolicy.data import format as fmt
 
 CHECK = "`robopolicy data check DIR` shows what is wrong, with `--quarantine` it sets the episodes aside"
+MOST_RUNS = 12  # of episode indices, in one message
 
 
 def read_info(root: Path) -> dict[str, Any]:
@@ -171,15 +172,15 @@ def decode_still(data: object, image: Image, *, where: str) -> np.ndarray:
         raise DatasetError(f"{where}: {error}; {CHECK}") from error
 
 
-def span(indices: Sequence[int] | Mapping[int, object]) -> str:
-    """Episode indices in a few words."""
+def span(indices: Iterable[int]) -> str:
+    """Episode indices in a few words: `episodes 0 to 4, 7`."""
     listed = list(indices)
-    if not listed:
-        return "no episodes"
-    if listed == list(range(listed[0], listed[0] + len(listed))):
-        return f"episodes {listed[0]} to {listed[-1]}"
-    return (
-        f"episodes {listed}"
-        if len(listed) <= 20
-        else f"{len(listed)} episodes, some of them missing or doubled"
-    )
+    runs: list[tuple[int, int]] = []
+    for index in listed:
+        if runs and index == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], index
+        else:
+            runs.append((index, index))
+    said = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in runs[:MOST_RUNS])
+    more = f" ... {len(listed)} in all" if len(runs) > MOST_RUNS else ""
+    return f"episode{'s' * (len(listed) > 1)} {said}{more}" if listed else "no episodes"

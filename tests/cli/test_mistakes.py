@@ -195,7 +195,12 @@ def test_dataset_with_a_truncated_file(cli, mistake, copy) -> None:
     assert parquet.name in mistake("train", f"data={data}")
     found = cli("data", "check", str(data))
     assert found.status == 1
-    assert parquet.name in found.out
+    assert f"{parquet.name}, episodes 0 to 2: " in found.out
+    (data / "meta" / "info.json").unlink()
+    found = cli("data", "check", str(data))
+    assert found.status == 1
+    assert "info.json is missing" in found.out
+    assert "no dataset at elsewhere" in mistake("data", "check", "elsewhere")
 
 
 def test_checkpoint_with_a_flipped_byte(mistake, copy) -> None:

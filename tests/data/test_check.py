@@ -14,6 +14,7 @@ from scenes import assert_same, make_episode, make_spec
 from robopolicy.core.errors import DatasetError
 from robopolicy.data import format as fmt
 from robopolicy.data.check import Report, check, quarantine
+from robopolicy.data.files import span
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.writer import DatasetWriter
 
@@ -49,10 +50,10 @@ def change(path: Path, column: str, row: int, value: object) -> None:
     pq.write_table(table.set_column(at, column, pa.array(values, table[column].type)), path)
 
 
-def found(root: Path, said: str, *, where: str, episodes: set[int | None]) -> Report:
+def found(root: Path, said: str, *, where: str, episodes: set[int]) -> Report:
     report = check(root)
-    mine = [f for f in report.findings if said in f.message and f.where == where]
-    assert {f.episode for f in mine} == episodes, "\n".join(map(str, report.findings))
+    (mine,) = [f for f in report.findings if said in f.message and f.where == where]
+    assert set(mine.episodes) == episodes, "\n".join(map(str, report.findings))
     assert all(f.fix for f in report.findings)
     assert not report.ok
     return report
@@ -85,6 +86,31 @@ def test_a_truncated_file_costs_its_own_episodes(root: Path, caplog: pytest.LogC
     assert "2 quarantined episodes are skipped" in caplog.text
 
 
+def test_a_dataset_without_its_info_is_a_finding_and_no_dataset_is_a_mistake(root: Path) -> None:
+    (root / fmt.INFO).write_text("{")
+    found(root, "info.json", where=fmt.INFO, episodes=set())
+    (root / fmt.INFO).unlink()
+    found(root, "is missing", where=fmt.INFO, episodes=set())
+    writer = DatasetWriter(root / "new", spec=SPEC)
+    writer.append(EPISODES[0])
+    (root / "new" / "meta").mkdir()
+    found(root / "new", "1 recorded episodes wait", where=fmt.INFO, episodes=set())
+    (root / "new" / "meta").rmdir()
+    for none in (root / "new", root / "nowhere"):
+        with pytest.raises(DatasetError):
+            check(none)
+    writer.finalize()
+
+
+def test_one_fault_of_several_episodes_is_said_once_and_names_them(root: Path) -> None:
+    (root / DATA).unlink()
+    (finding,) = [f for f in check(root).findings if f.where == DATA]
+    assert str(finding).startswith(f"{DATA}, episodes 0 to 1: ")
+    assert span([7]) == "episode 7"
+    assert span([0, 1, 2, 5, 8, 9]) == "episodes 0 to 2, 5, 8 to 9"
+    assert span(range(0, 100, 2)).endswith("22 ... 50 in all")
+
+
 def test_a_missing_file(root: Path) -> None:
     (root / DATA).unlink()
     survivors(root, found(root, "is missing", where=DATA, episodes={0, 1}), {0, 1})
@@ -104,7 +130,7 @@ def test_a_gap_in_time(root: Path) -> None:
 def test_a_wrong_length(root: Path) -> None:
     change(root / META, "length", 0, 5)
     report = found(root, "episode 0 has 6 rows, its length is 5", where=DATA, episodes={0})
-    found(root, "total_frames is 30, but the episodes", where=fmt.INFO, episodes={None})
+    found(root, "total_frames is 30, but the episodes", where=fmt.INFO, episodes=set())
     survivors(root, report, {0})
 
 
@@ -120,7 +146,7 @@ def test_a_flipped_count(root: Path) -> None:
         root,
         "total_frames is 31, but the episodes of meta/episodes sum to 30",
         where=fmt.INFO,
-        episodes={None},
+        episodes=set(),
     )
 
 
@@ -130,7 +156,7 @@ def test_stats_that_do_not_match(root: Path, name: str) -> None:
     stats = json.loads(path.read_text())
     stats["action"][name][-1] += 1
     path.write_text(json.dumps(stats))
-    found(root, f"{name} of action is", where=fmt.STATS, episodes={None})
+    found(root, f"{name} of action is", where=fmt.STATS, episodes=set())
 
 
 def test_a_video_that_is_too_short(root: Path) -> None:
@@ -168,6 +194,6 @@ def test_a_damaged_own_file_is_named(root: Path) -> None:
 def test_episodes_still_in_the_journal_are_found(root: Path) -> None:
     writer = DatasetWriter(root, spec=SPEC)
     writer.append(EPISODES[0])
-    found(root, "1 recorded episodes are not part", where=".journal", episodes={None})
+    found(root, "1 recorded episodes are not part", where=".journal", episodes=set())
     writer.finalize()
     assert check(root).ok
