@@ -29,10 +29,11 @@ from robopolicy.core.learner import Learner
 from robopolicy.core.machine import Lock
 from robopolicy.core.normalize import Normalizer
 from robopolicy.core.spec import Spec
-from robopolicy.core.threads import use_threads
+from robopolicy.core.threads import keep_freed_memory, use_threads
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.sampler import Sampler
 from robopolicy.data.store import Store
+from robopolicy.data.transforms import RandomShift
 from robopolicy.train.log import Means, Report, RunLog
 from robopolicy.train.settings import Phase, RunSettings
 from robopolicy.train.trainer import DivergedError, Trainer, to_tensors, validate
@@ -57,6 +58,7 @@ def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None =
     """
     settings = fill(RunSettings, config)
     use_threads()
+    keep_freed_memory()
     out = Path(out)
     with Lock(out, doing="training"), _listening() as stop:
         run = _Run(settings, out)
@@ -108,7 +110,7 @@ class _Run:
         )
         if found is not None:
             self.trainer.load_state(state.tensors, count=self.saved)
-        self.sampler = self._sampler(self.data, settings.seed)
+        self.sampler = self._sampler(self.data)
 
     def go(self, stop: _Stop, report: Report | None) -> None:
         """Train to the end, or until a signal; either way the last thing done is a checkpoint."""
@@ -164,7 +166,7 @@ class _Run:
             return
         self.data, self.held_out = self._load()
         _require_equal(self.spec, self.data.spec, before, self._source)
-        self.sampler = self._sampler(self.data, self.settings.seed)
+        self.sampler = self._sampler(self.data)
 
     @property
     def _source(self) -> str:
@@ -196,13 +198,24 @@ class _Run:
             )
         return learner
 
-    def _sampler(self, data: Store, seed: int) -> Sampler:
+    def _sampler(self, data: Store) -> Sampler:
+        settings = self.settings
+        shift = [RandomShift(pixels=settings.image_shift)] if settings.image_shift and data.images else []
         return Sampler(
-            store=data, windows=self.learner.windows, batch_size=self.settings.batch_size, seed=seed
+            store=data,
+            windows=self.learner.windows,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            transforms=shift,
         )
 
     def _validate(self, data: Store) -> dict[str, float]:
-        sampler = self._sampler(data, self.settings.seed + 1)
+        sampler = Sampler(
+            store=data,
+            windows=self.learner.windows,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed + 1,
+        )
         batches = (to_tensors(sampler.batch(i), self.trainer.device) for i in range(VALIDATION_BATCHES))
         losses = validate(self.learner, batches, seed=self.settings.seed + 1)
         return {f"validation/{name}": value for name, value in losses.items()}

@@ -40,6 +40,7 @@ class RunSettings:
         steps: updates of a phase that does not say its own number.
         phases: run one after the other.
         batch_size: rows of one update.
+        image_shift: pixels by which frames are moved at most in training, see `data.transforms.RandomShift`.
         microbatches: equal parts in which a batch is computed, to save memory.
         seed: of everything random.
         start_from: checkpoint (or run) whose weights the learner begins with, normalisers included; of the
@@ -60,6 +61,7 @@ class RunSettings:
     steps: int = 20_000
     phases: Sequence[Mapping[str, Any]] = ({"name": "offline"},)
     batch_size: int = 256
+    image_shift: int = 0
     microbatches: int = 1
     seed: int = 0
     start_from: str | None = None
