@@ -1,16 +1,17 @@
 """Diffusion Policy over action chunks (Chi et al. 2023, arXiv:2303.04137).
 
-With data a (a chunk, normalised), noise z and time t, all independent, the network f regresses the data,
+With data a (a chunk, normalised), noise z and time t, all independent, the network f regresses what the best
+linear guess of the data leaves over (`ops.diffusion.Residual`),
 
-    L = E || f(cos(angle_t) a + sin(angle_t) z, t, o) - a ||^2 ,
+    L = E || f(x, t, o) - (a - skip(t) x) / out(t) ||^2 ,    x = cos(angle_t) a + sin(angle_t) z ,
 
 and a sample is noise carried back to data by DDIM, DDPM or DPM-Solver++ (`ops.diffusion`) with averaged
 weights. Each estimate of the data on the way is clipped to the range of normalised actions, as in the paper.
 
-Differs from the paper: there the network regresses the noise (`ops.diffusion.Epsilon`); the data is learned
-in far fewer steps (so in DP3, Ze et al. 2024, arXiv:2403.03954). Times are continuous between the 100 levels
-of the schedule, steps beyond an episode's end are left out of the mean, and 10 DDIM steps are the default,
-since a control loop can afford them.
+Differs from the paper: there the network regresses the noise (`ops.diffusion.Epsilon`); the residual is
+learned in far fewer steps. Times are continuous between the 100 levels of the schedule, steps beyond an
+episode's end are left out of the mean, and 10 DDIM steps are the default, since a control loop can afford
+them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class DiffusionPolicy(Learner):
         horizon: chunk length H.
         network: builds the network from `action_size`, `horizon` and `context_size`; `nn.unet1d.UNet1d` or
             `nn.dit.DiT`, with whatever arguments bound.
-        prediction: what the network regresses: `ops.diffusion.Sample` (the default), `Epsilon` or `Residual`.
+        prediction: what the network regresses: `ops.diffusion.Residual` (the default), `Sample` or `Epsilon`.
         sampler: `ops.diffusion.ddim`, `ddpm` or `dpm_solver`. Decoding a given noise is deterministic: where
             the sampler is not, it decodes by DDIM.
         steps: of the sampler; must divide `levels`.
@@ -82,7 +83,7 @@ class DiffusionPolicy(Learner):
         self.obs_steps, self.horizon = obs_steps, horizon
         self.limit, self.ema = limit, ema
         self.noise_shape = (horizon, len(spec.action))
-        self.prediction = diffusion.Sample() if prediction is None else prediction
+        self.prediction = diffusion.Residual() if prediction is None else prediction
         self.schedule = diffusion.Schedule(levels=levels)
         self.updates = sampler(levels, steps)
         stochastic = any(update.fresh for update in self.updates)
@@ -99,7 +100,7 @@ class DiffusionPolicy(Learner):
         return {"policy": list(self.trained.parameters())}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
-        """The regression of the data, or of what `prediction` says."""
+        """The regression of the residual, or of what `prediction` says."""
         ctx = self._encode(batch.obs, self.trained)
         data = self.normalizer.action(batch.action)[:, None]  # [B 1 H A]
         draw = noise_of(batch)
