@@ -8,17 +8,19 @@ here.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robopolicy.core.errors import ConfigError, UnknownNameError, UserError
 from robopolicy.core.share import share
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 _OVERRIDE = re.compile(r"^(?:~[\w./@]+|\+{0,2}~?[\w./@-]+=)")
 
@@ -75,10 +77,10 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     try:
         with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
-            config = hydra.compose(config_name=name, overrides=_readable_to_hydra(name, overrides))
+            config = hydra.compose(config_name=name, overrides=_checked(name, overrides))
             return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
     except (HydraException, OmegaConfBaseException) as error:
-        raise _readable(error, name) from error
+        raise _readable(error) from error
 
 
 def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *extra: str) -> None:
@@ -113,11 +115,11 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
     os.environ["HYDRA_FULL_ERROR"] = "1"  # mistakes come through to `main`; Hydra alone would exit with 1
     try:
         with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
-            overrides = _readable_to_hydra(name, overrides)
+            overrides = _checked(name, overrides, sweep=True)
         sys.argv = [f"robopolicy {name}", "-m", *ours, *overrides]
         job()
     except (HydraException, OmegaConfBaseException) as error:
-        raise _readable(error, name) from error
+        raise _readable(error) from error
     finally:
         sys.argv = given
         del os.environ["HYDRA_FULL_ERROR"]
@@ -158,50 +160,73 @@ def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
     return config
 
 
-def _readable_to_hydra(name: str, overrides: Sequence[str]) -> list[str]:
-    """What Hydra's grammar cannot take as it stands, in a form that it can."""
-    return _let_new_arguments_in(name, [_quoted(word) for word in overrides])
+def _checked(name: str, words: Sequence[str], *, sweep: bool = False) -> list[str]:
+    """Overrides in a form that Hydra, which must have been initialised, takes; their keys exist.
+
+    Where a node is a constructor call its defaults are in code, and what may stand in a mapping that is empty
+    in the YAML is known elsewhere too: below these every key is let in (`++`), and who builds them checks it.
+    """
+    import hydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    parser = OverridesParser.create()
+    asked = [parser.parse_override(_quoted(word)) for word in words]
+    if not sweep and (several := [o.input_line for o in asked if o.is_sweep_override()]):
+        raise ConfigError(f"{several[0]} is a sweep: add -m, or write a list as key=[a,b]")
+    usual = hydra.compose(config_name=name)
+    shaped = [_shape(override, usual) for override in asked]
+    fixed = [
+        line
+        for override, lines in zip(asked, shaped, strict=True)
+        for line in lines
+        if not (override.is_sweep_override() or override.is_hydra_override())
+    ]
+    config = OmegaConf.to_container(hydra.compose(config_name=name, overrides=fixed))
+    both = zip(asked, shaped, strict=True)
+    return [line for override, lines in both for line in lines or [_setting(override, config)]]
+
+
+def _shape(override: Override, usual: Mapping[Any, Any]) -> list[str]:
+    """What an override does to the keys that there are; nothing, if it only sets one."""
+    key, line = override.key_or_group, str(override.input_line)
+    changes = override.is_add() or override.is_force_add() or override.is_delete()
+    if changes or override.is_hydra_override():
+        return [line]
+    groups = {path.name for path in share("configs").iterdir() if path.is_dir()}
+    if key not in groups or not groups & usual.keys():  # not every configuration is made of groups
+        return []
+    if key not in usual:
+        raise ConfigError(f"{key} is not part of this configuration by itself; add it: +{line}")
+    value = "several" if override.is_sweep_override() else override.value()
+    if isinstance(value, dict):  # in the place of a file: nothing of the file's stays
+        return [f"~{key}", f"+{line}"]
+    if not isinstance(value, str | list):
+        raise ConfigError(f"{line}: give the name of a file in configs/{key}, or {{_target_: ...}}")
+    return [line]
+
+
+def _setting(override: Override, config: Any) -> str:
+    """An override of a key, which may be in a list."""
+    key, line, node = override.key_or_group, str(override.input_line), config
+    for part in key.split("."):
+        if isinstance(node, Mapping) and (not node or "_target_" in node):
+            return f"++{line}"
+        if isinstance(node, Mapping) and part not in node:
+            raise UnknownNameError("key", key, _keys(config))
+        node = node[part] if isinstance(node, Mapping) else None
+    return f"++{line}" if node == {} else line
 
 
 def _quoted(word: str) -> str:
-    """A word whose value has letters beyond ASCII, as in a path, with the value in quotes."""
+    """A word whose value has letters beyond ASCII, as in a path, with the value in quotes for Hydra."""
     key, _, value = word.partition("=")
     if value.isascii() or set(value) & set("'\",[]{}()"):
         return word
     return f"{key}={quote(value)}"
 
 
-def _let_new_arguments_in(name: str, overrides: Sequence[str]) -> list[str]:
-    """`policy.width=64` becomes `++policy.width=64` where `policy` is a constructor call: its defaults are in
-    code, so a key that the YAML does not show may still exist, and the builder checks it. The same holds
-    below a mapping that is empty in the YAML: what may stand there is known elsewhere
-    (`env={action_mode: ee}`).
-    """
-    import hydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    inner = [word for word in overrides if re.match(r"^\w+((\.\w+)+=|=\{)", word)]
-    if not inner:
-        return list(overrides)
-    parser = OverridesParser.create()
-    outer = [word for word in overrides if word not in inner]
-    fixed = [word for word in outer if not parser.parse_override(word).is_sweep_override()]
-    config = hydra.compose(config_name=name, overrides=fixed)
-
-    def is_open(word: str) -> bool:
-        node: Any = config
-        *above, last = word.partition("=")[0].split(".")
-        for part in above:
-            node = node.get(part) if isinstance(node, Mapping) else None
-            if isinstance(node, Mapping) and (not node or "_target_" in node):
-                return True
-        value = node.get(last) if isinstance(node, Mapping) else None
-        return isinstance(value, Mapping) and not value
-
-    return [f"++{word}" if word in inner and is_open(word) else word for word in overrides]
-
-
-def _readable(error: Exception, name: str) -> UserError:
+def _readable(error: Exception) -> UserError:
     """One sentence in the place of Hydra's several."""
     from hydra.errors import MissingConfigException
 
@@ -209,20 +234,6 @@ def _readable(error: Exception, name: str) -> UserError:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return UnknownNameError(group or "configuration", option, list(error.options))
     first = str(error).strip().splitlines()[0]
-    if found := re.match(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", first):
-        key = found[1] or found[2]
-        if found := re.search(r"full_key: (\S+)", str(error)):
-            key = found[1]
-        known = _keys(compose(name))
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-        said = (
-            f"did you mean {' or '.join(repr(k) for k in near)}?"
-            if near
-            else f"known: {[k for k in known if '.' not in k]}"
-        )
-        return ConfigError(f"there is no key '{key}'; {said}")
-    if first.startswith("Ambiguous value"):
-        return ConfigError(f"{first}: add -m to sweep over it, or write a list as key=[a,b]")
     if "LexerNoViableAlt" in first:
         return ConfigError(f"{first}: put the value in quotes, key=\"'value'\"")
     return ConfigError(first)

@@ -24,7 +24,7 @@ def test_help_names_every_command(cli) -> None:
 def test_near_commands_options_and_keys_are_shown(mistake) -> None:
     assert "did you mean 'collect'" in mistake("colect")
     assert "'--compare'" in mistake("eval", "a", "--comparse")
-    assert "no key 'epsodes'; did you mean 'episodes'?" in mistake("collect", "epsodes=3")
+    assert "no key 'epsodes'; did you mean 'episodes'" in mistake("collect", "epsodes=3")
     assert "usage: robopolicy eval" in mistake("eval")
 
 
@@ -40,6 +40,13 @@ def test_words_are_sorted(tmp_path, monkeypatch) -> None:
 def test_arguments_that_the_yaml_does_not_show_reach_the_constructor() -> None:
     assert compose("train", ["policy.made_up=4"])["policy"]["made_up"] == 4  # the builder checks the name
     assert compose("collect", ["env={action_mode: ee}", "expert.noise=1"])["env"] == {"action_mode": "ee"}
+
+
+def test_a_node_can_be_given_whole() -> None:
+    node = {"_target_": "robopolicy.policies.gaussian.GaussianPolicy", "horizon": 4}
+    words = ["policy={_target_: robopolicy.policies.gaussian.GaussianPolicy}", "policy.horizon=4"]
+    assert compose("train", words)["policy"] == node  # and nothing of the flow policy's
+    assert compose("train", ["optim={lr: 1e-5}"])["optim"] == {"lr": 1e-5}
 
 
 def test_paths_beyond_ascii_and_with_spaces(cli) -> None:
