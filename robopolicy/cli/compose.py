@@ -1,9 +1,8 @@
 """From the words of a command line to a plain configuration, and from a sweep to several.
 
 A single run composes with Hydra and stays in this process: a mistake is one message and exit status 2. With
-`-m` the same function runs under `hydra.main`, so every sweeper and launcher works. Nodes that carry
-`_target_` are checked against their constructor's signature where they are built, so a new key is let through
-here.
+`-m` the same function runs under `hydra.main`, so every sweeper and launcher works. Keys are checked before
+Hydra sees them, but for those of nodes that carry `_target_`: what builds these knows their signatures.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The plain, resolved configuration `configs/<name>.yaml` with overrides.
 
     Raises:
-        ConfigError: a key, a group option or an override that does not exist or cannot be read.
+        UserError: a key, a group option or an override that does not exist or cannot be read.
     """
     import hydra
     from hydra.errors import HydraException
