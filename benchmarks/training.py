@@ -24,6 +24,7 @@ from robopolicy.core.learner import Learner
 from robopolicy.core.spec import Spec, Vector
 from robopolicy.core.types import Batch, Observation
 from robopolicy.nn.dit import DiT
+from robopolicy.nn.mlp import ChunkMLP
 from robopolicy.nn.unet1d import UNet1d
 from robopolicy.policies.act import ACTPolicy
 from robopolicy.policies.diffusion import DiffusionPolicy
@@ -36,12 +37,14 @@ SPEC = Spec(
     action=Vector.of({f"a{i}": (-1.0, 1.0, "rad") for i in range(6)}),
     control_hz=30,
 )
+MLP = partial(ChunkMLP, hidden=(512, 512, 512))
 DIT = partial(DiT, width=256, depth=6)
 UNET = partial(UNet1d, widths=(64, 128, 256))
 
 # name: (batch, steps measured, learner)
 ROWS: dict[str, tuple[int, int, Callable[[], Learner]]] = {
-    "flow MLP 3 x 512, chunk 5": (256, 200, lambda: FlowPolicy(spec=SPEC, horizon=5, ema=0.999)),
+    "flow MLP 3 x 512, chunk 5": (256, 200, lambda: FlowPolicy(spec=SPEC, network=MLP, horizon=5, ema=0.999)),
+    "flow residual MLP, chunk 16": (256, 100, lambda: FlowPolicy(spec=SPEC, ema=0.999)),
     "gaussian MLP 3 x 512, chunk 5": (256, 200, lambda: GaussianPolicy(spec=SPEC, horizon=5)),
     "flow DiT 7 M, chunk 16": (256, 8, lambda: FlowPolicy(spec=SPEC, network=DIT, ema=0.999)),
     "diffusion U-Net 64-128-256, chunk 16": (64, 12, lambda: DiffusionPolicy(spec=SPEC, network=UNET)),

@@ -26,7 +26,7 @@ from robopolicy.core.learner import Learner, Loss
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
 from robopolicy.nn.context import ContextEncoder
-from robopolicy.nn.mlp import ChunkMLP
+from robopolicy.nn.mlp import ChunkResNet
 from robopolicy.ops import flow
 from robopolicy.ops.chunks import check_prefix, clip, masked_mean, with_prefix
 from robopolicy.ops.inputs import GlobalNoise, noise_of, state_of
@@ -40,8 +40,8 @@ class FlowPolicy(Learner):
         spec: what is seen and commanded.
         obs_steps: history length T.
         horizon: chunk length H.
-        network: builds F from `action_size`, `horizon` and `context_size`; `nn.mlp.ChunkMLP` or `nn.dit.DiT`,
-            with whatever arguments bound.
+        network: builds F from `action_size`, `horizon` and `context_size`; `nn.mlp.ChunkResNet`, `ChunkMLP`
+            or `nn.dit.DiT`, with whatever arguments bound.
         data_std: of the normalised actions, roughly; what the preconditioning expects.
         steps: of the integration when sampling.
         solver: `ops.flow.euler` or `ops.flow.midpoint` (two evaluations a step).
@@ -58,7 +58,7 @@ class FlowPolicy(Learner):
         spec: Spec,
         obs_steps: int = 1,
         horizon: int = 16,
-        network: Callable[..., nn.Module] = ChunkMLP,
+        network: Callable[..., nn.Module] = ChunkResNet,
         data_std: float = 0.5,
         steps: int = 10,
         solver: flow.Solver = flow.euler,
