@@ -16,6 +16,7 @@ from shapes import ACT, ACTION, BATCH, ROBOT, UNET, WORLD
 from robopolicy.core.learner import Learner
 from robopolicy.core.protocols import Policy
 from robopolicy.core.spec import Spec, Vector
+from robopolicy.core.threads import keep_freed_memory
 from robopolicy.core.types import Batch, Observation
 from robopolicy.nn.unet1d import UNet1d
 from robopolicy.policies.act import ACTPolicy
@@ -84,6 +85,7 @@ def act_sample() -> Case:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as a training run does
     serve(
         {
             "matmul": matmul,
