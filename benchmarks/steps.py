@@ -1,8 +1,8 @@
 """A flow policy with fewer integration steps: `python -m benchmarks.steps RUN [RUN ...]`.
 
-Each checkpoint of one recipe is evaluated as it is and with 2 and 1 steps, on the same initial states;
-latencies are of one call of `sample` for one row, asked in turn. Printed: success, its difference to the full
-number of steps, and the latency as a share of the full number's.
+Each checkpoint of one recipe is evaluated with 10, 2 and 1 steps, on the same initial states; latencies are
+of one call of `sample` for one row, asked in turn. Printed: success, its difference to ten steps, and the
+latency as a share of theirs.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from robopolicy.evaluate.rollout import evaluate
 from robopolicy.evaluate.worker import Protocol
 from robopolicy.policies.flow import FlowPolicy
 
-FEWER = (2, 1)
+FULL = 10
+COUNTS = (FULL, 2, 1)
 CALLS = 300
 
 
-def with_steps(run: Path, steps: int | None) -> FlowPolicy:
-    """The policy of a run, integrating in this many steps; None leaves its own number."""
+def with_steps(run: Path, steps: int) -> FlowPolicy:
+    """The policy of a run, integrating in this many steps."""
     policy = checkpoint.load(run)
     if not isinstance(policy, FlowPolicy):
         raise SystemExit(f"{run} holds a {type(policy).__name__}; a FlowPolicy is meant")
-    policy.steps = policy.steps if steps is None else steps
+    policy.steps = steps
     return policy
 
 
@@ -58,28 +59,26 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     asked = parser.parse_args()
     use_threads()
-    full = with_steps(asked.runs[0], None).steps
     task = checkpoint.open_checkpoint(asked.runs[0]).task
     if task is None:
         raise SystemExit(f"{asked.runs[0]} does not say what task it was trained for")
-    counts = (full, *(steps for steps in FEWER if steps < full))
     results = evaluate(
-        {str(steps): [with_steps(run, steps) for run in asked.runs] for steps in counts},
+        {str(steps): [with_steps(run, steps) for run in asked.runs] for steps in COUNTS},
         Protocol(task=task),
         episodes=asked.episodes,
         split=asked.split,
         workers=usable_cores(),
     )
-    ms = latencies({steps: with_steps(asked.runs[0], steps) for steps in counts}, task)
+    ms = latencies({steps: with_steps(asked.runs[0], steps) for steps in COUNTS}, task)
     pairs = {(pair.a, pair.b): pair for pair in results.comparisons}
-    for steps in counts:
+    for steps in COUNTS:
         found = results.policies[str(steps)]
         each = " ".join(
             f"{np.mean([e.success for e in records]):.0%}" for records in results.records[str(steps)]
         )
         line = f"{steps:3d} steps: {found.success:.1%} (seeds {each}), "
-        line += f"{ms[steps]:.2f} ms, {ms[steps] / ms[full]:.2f}x"
-        if (pair := pairs.get((str(full), str(steps)))) is not None:
+        line += f"{ms[steps]:.2f} ms, {ms[steps] / ms[FULL]:.2f}x"
+        if (pair := pairs.get((str(FULL), str(steps)))) is not None:
             low, high = pair.interval
             line += f"; loses {pair.difference:+.1%} [{low:+.1%}, {high:+.1%}]"
         print(line, flush=True)
