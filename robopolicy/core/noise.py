@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+_ACTING = 0xAC
+
 
 class StepNoise:
     """Noise of rows `start .. stop` of a batch of `total` rows at one training step.
@@ -71,7 +73,11 @@ class EpisodeNoise:
     def __init__(
         self, *, seeds: Sequence[int], ticks: Sequence[int], device: str | torch.device = "cpu"
     ) -> None:
-        self._rows = [np.random.default_rng([seed, tick]) for seed, tick in zip(seeds, ticks, strict=True)]
+        # The constant keeps the stream of (seed, 0) apart from that of `seed`, from which an environment
+        # draws its initial state: numpy takes trailing zeros for nothing.
+        self._rows = [
+            np.random.default_rng([seed, tick, _ACTING]) for seed, tick in zip(seeds, ticks, strict=True)
+        ]
         self._device = device
 
     def normal(self, *shape: int) -> torch.Tensor:

@@ -74,9 +74,8 @@ class Trainer:
         _check_options(precision, compile, self.device)
         self._autocast = precision == "bf16"
         if compile:
-            for network in learner.children():
-                if not isinstance(network, Normalizer):
-                    network.compile()
+            for network in networks_of(learner):
+                network.compile()
         named = _named_groups(learner)
         if unknown := optim.keys() - named.keys():
             raise ConfigError(f"optim names the groups {sorted(unknown)}; this learner has {sorted(named)}")
@@ -201,6 +200,15 @@ class Trainer:
         if group not in self._optimizers:
             raise ValueError(f"a loss names the group '{group}'; groups() has {sorted(self._optimizers)}")
         return list(self._optimizers[group].parameters.values())
+
+
+def networks_of(learner: Learner) -> Iterator[nn.Module]:
+    """The modules that a learner calls, which compiling is about; a `ModuleDict` is never called itself."""
+    for child in learner.children():
+        if isinstance(child, nn.ModuleDict):
+            yield from child.values()
+        elif not isinstance(child, Normalizer):
+            yield child
 
 
 def validate(learner: Learner, batches: Iterable[Batch], *, seed: int) -> dict[str, float]:

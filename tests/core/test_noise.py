@@ -1,5 +1,6 @@
 """The same row gets the same noise, whatever batch it travels in."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,6 +27,12 @@ def test_an_episode_draws_alike_in_any_company():
     among = EpisodeNoise(seeds=[7, 11, 9], ticks=[0, 5, 5]).normal(3, 2, 3)
     assert torch.equal(alone[0], among[1])
     assert not torch.equal(among[1], among[2])
+
+
+def test_an_episode_does_not_draw_what_its_initial_state_was_drawn_from():
+    acting = EpisodeNoise(seeds=[11], ticks=[0]).normal(1, 8)[0]
+    placing = np.random.default_rng(11).standard_normal(8, dtype=np.float32)
+    assert not torch.isclose(acting, torch.from_numpy(placing)).any()
 
 
 def test_asking_for_another_number_of_rows_is_refused():

@@ -16,8 +16,13 @@ from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
 from robopolicy.core.spec import Spec, Vector
 from robopolicy.core.types import Batch, Observation, Window
+from robopolicy.policies.act import ACTPolicy
+from robopolicy.policies.diffusion import DiffusionPolicy
+from robopolicy.policies.flow import FlowPolicy
+from robopolicy.policies.gaussian import GaussianPolicy
+from robopolicy.testing import tiny_batch, tiny_learner, tiny_spec
 from robopolicy.train.optim import AdamW, GroupOptimizer
-from robopolicy.train.trainer import MAX_BAD, DivergedError, Trainer, to_tensors, validate
+from robopolicy.train.trainer import MAX_BAD, DivergedError, Trainer, networks_of, to_tensors, validate
 
 SPEC = Spec(
     state=Vector.of({"x": (-1, 1, "1"), "y": (-1, 1, "1")}),
@@ -265,3 +270,15 @@ def test_groups_must_hold_every_parameter_once() -> None:
 def test_options_that_a_cpu_does_not_profit_from_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         trainer(lambda m, b, step: iter(()), **options)
+
+
+@pytest.mark.parametrize("policy", [ACTPolicy, DiffusionPolicy, FlowPolicy, GaussianPolicy])
+def test_what_would_be_compiled_is_what_a_loss_calls(policy):
+    learner = tiny_learner(lambda spec: policy(spec=spec, horizon=8), tiny_spec())
+    called = set()
+    for network in networks_of(learner):
+        network.register_forward_pre_hook(lambda module, _: called.update(module.parameters()))
+    list(learner.losses(tiny_batch(learner), 0))
+    assert {p for p in learner.parameters() if p.requires_grad and p.ndim > 1} - called <= {
+        getattr(learner, name, None) for name in ("style_token", "positions")
+    }
