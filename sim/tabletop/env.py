@@ -159,16 +159,19 @@ class TabletopEnv(gymnasium.Env):
         now = np.zeros(state.SIZE)
         now[:6] = data.qpos[:6]
         now[6:12] = data.qvel[:6]
-        now[state.EE : state.EE + 5] = arm.forward(now[:5])
+        now[state.EE : state.EE + 5] = pose = arm.forward(now[:5])
         if self._objects:
             turn = data.xmat[self._objects]
             slots = now[state.OBJECT : state.GOAL].reshape(state.OBJECTS, -1)[: len(self._objects)]
             slots[:, :3] = data.xpos[self._objects]
             slots[:, 3:6] = turn[:, [0, 3, 8]]
             slots[:, 6] = self._sizes
+            slots[:, 7:10] = state.from_hand(pose, slots[:, :3])
+            slots[:, 10:12] = state.seen_by(pose, slots[:, 3:5])
         if self._goals:
-            goals = now[state.GOAL : state.FIXTURE].reshape(state.GOALS, 3)
-            goals[: len(self._goals)] = model.body_pos[self._goals]
+            goals = now[state.GOAL : state.FIXTURE].reshape(state.GOALS, -1)[: len(self._goals)]
+            goals[:, :3] = model.body_pos[self._goals]
+            goals[:, 3:] = state.from_hand(pose, goals[:, :3])
         for body, joint in self._fixtures.items():
             now[state.FIXTURE :] = [*model.body_pos[body][:2], *data.xmat[body][[0, 3]], data.qpos[joint]]
         return now

@@ -4,6 +4,9 @@ What a task does not have is zero, so that one policy can learn all tasks. Robot
 velocities and the tool's pose. `env.*` part: four slots of movable things, two goals, and one fixture (a
 drawer or a button) with its travel. A thing's rotation is given by the horizontal part of its x axis (cos and
 sin of yaw while it lies flat) and the height of its z axis (1 upright, -1 upside down).
+
+`hand_*` says the same of things and goals as the hand sees it, in the way of robosuite's `..._to_eef_pos`:
+from the tool's point, turned about the vertical until x leads from the fixed to the moving finger.
 """
 
 from __future__ import annotations
@@ -26,8 +29,13 @@ _SLACK = 0.1  # soft joint limits give way a little
 
 _JOINTS = {f"{name}.pos": "rad" for name in arm.JOINTS} | {f"{name}.vel": "rad/s" for name in arm.JOINTS}
 _EE = {"ee.x": "m", "ee.y": "m", "ee.z": "m", "ee.pitch": "rad", "ee.roll": "rad"}
-_OBJECT = {"x": "m", "y": "m", "z": "m", "axis_x": "1", "axis_y": "1", "up": "1", "size": "m"}
-_GOAL = {"x": "m", "y": "m", "z": "m"}
+_FROM_HAND = {"hand_x": "m", "hand_y": "m", "hand_z": "m"}
+_OBJECT = {
+    **{"x": "m", "y": "m", "z": "m", "axis_x": "1", "axis_y": "1", "up": "1", "size": "m"},
+    **_FROM_HAND,
+    **{"hand_axis_x": "1", "hand_axis_y": "1"},
+}
+_GOAL = {"x": "m", "y": "m", "z": "m", **_FROM_HAND}
 _FIXTURE = {"x": "m", "y": "m", "axis_x": "1", "axis_y": "1", "travel": "m"}
 _UNITS = (
     _JOINTS
@@ -51,7 +59,7 @@ def make_spec(*, action_mode: str, image_size: int) -> Spec:
     """
     low, high = arm.limits()
     bounds = {f"{name}.pos": (low[i] - _SLACK, high[i] + _SLACK) for i, name in enumerate(arm.JOINTS)}
-    bounds |= {name: (-1.0, 1.0) for name in NAMES if name.rsplit(".", 1)[-1] in ("axis_x", "axis_y", "up")}
+    bounds |= {name: (-1.0, 1.0) for name in NAMES if name.endswith(("axis_x", "axis_y", ".up"))}
     state = {name: (*bounds.get(name, (-_INF, _INF)), unit) for name, unit in _UNITS.items()}
     if action_mode == "joint":
         action = {f"{name}.pos": (low[i], high[i], "rad") for i, name in enumerate(arm.JOINTS)}
@@ -78,6 +86,25 @@ def make_spec(*, action_mode: str, image_size: int) -> Spec:
         images={camera: Image(height=image_size, width=image_size) for camera in CAMERAS},
         text=True,
     )
+
+
+def turn_of(pose: np.ndarray) -> np.ndarray:
+    """Direction in the table's plane `[...]`, rad, from the fixed to the moving finger of a hand that points
+    down, at tool pose `[... 5]`.
+    """
+    return pose[..., 4] + np.arctan2(pose[..., 1], pose[..., 0])
+
+
+def seen_by(pose: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Horizontal parts of `vectors [N 2]` in the axes of the hand at tool pose `[5]`."""
+    cos, sin = np.cos(turn_of(pose)), np.sin(turn_of(pose))
+    return vectors @ np.array([[cos, -sin], [sin, cos]])
+
+
+def from_hand(pose: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Positions `[N 3]` as the hand at tool pose `[5]` sees them, m."""
+    away = places - pose[:3]
+    return np.concatenate([seen_by(pose, away[:, :2]), away[:, 2:]], axis=1)
 
 
 @dataclass(frozen=True)
