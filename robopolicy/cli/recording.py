@@ -22,7 +22,7 @@ def record_dataset(dataset: Path | str, episodes: Sequence[int] | None, out: Pat
     """
     opened = open_dataset(dataset)
     if episodes is None:
-        episodes = [i for i in range(opened.num_episodes) if i not in opened.quarantined][:3]
+        episodes = list(opened.episodes)[:3]
     with RerunWriter(out, spec=opened.spec) as writer:
         for index in episodes:
             play(opened.episode(index), writer)

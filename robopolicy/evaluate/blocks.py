@@ -70,7 +70,8 @@ class Keep:
         self, folder: Path | None, *, what: Mapping[str, Any], prints: Mapping[str, Sequence[str | None]]
     ) -> None:
         self._folder, self._prints = folder, prints
-        self._what = [what, provenance()["versions"]]
+        made_by = provenance()
+        self._what = [what, made_by["versions"], made_by["commit"]]
         if folder is not None:
             with _writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from robopolicy.core.types import Episode
+from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.writer import DatasetWriter
 from robopolicy.testing import tiny_spec, tiny_store
 from robopolicy.train.log import read_log
@@ -62,3 +63,10 @@ def test_frames_are_moved_in_training_and_not_in_validation(tmp_path: Path):
     assert values(still, "loss/policy") != values(moved, "loss/policy")
     assert values(moved, "loss/policy") == values(again, "loss/policy")
     assert values(still, "validation/loss/policy") == values(moved, "validation/loss/policy")
+
+
+def test_a_run_leaves_quarantined_episodes_out(tmp_path: Path):
+    data = record(tmp_path / "data")
+    (data / "meta" / "quarantine.json").write_text('{"episodes": {"1": ["too dark"]}}')
+    assert open_dataset(data).num_episodes == 3
+    assert logged(data, tmp_path / "run")[-1]["step"] == 4
