@@ -181,7 +181,8 @@ class _Run:
         dataset = open_dataset(self._source)
         count, share = dataset.num_episodes, self.settings.validation
         self.sizes[self._source] = [count, dataset.num_frames]
-        order = np.random.default_rng([self.settings.seed, count]).permutation(list(dataset.episodes)).tolist()
+        random = np.random.default_rng([self.settings.seed, count])
+        order = random.permutation(list(dataset.episodes)).tolist()
         held = min(max(1, round(share * count)), count - 1) if share > 0 else 0
 
         def load(episodes: list[int]) -> Store:
