@@ -131,7 +131,7 @@ def test_samplers_reach_a_gaussian():
         start = draw.normal(1, 4000, 1, 1)
         out = diffusion.integrate(velocity, start, sampler(LEVELS, LEVELS), schedule, draw=draw)
         assert abs(out.mean() - mean) < 0.02, sampler.__name__
-        assert abs(out.std() - std) < 0.02, sampler.__name__
+        assert abs(out.std() - std) < 0.03, sampler.__name__
 
 
 @pytest.mark.parametrize("steps", [0, 7, 101])
