@@ -4,26 +4,18 @@ A flow policy with fresh weights is rolled out in tabletop/pick_place. Weights d
 an episode succeeds, so that nearly all run to the time limit. Whole calls are timed, start of the workers and
 measurement of latency included, alternately; the ratio is that of the fastest calls.
 
-Run it on an idle machine of two cores or more. On a busy one only the second ratio means something: it
-compares CPU time, counting for two workers that of this process and half of theirs.
+Run it on an idle machine of two cores or more.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import time
 
 from robopolicy.core.threads import use_threads
 
 TASK = "tabletop/pick_place"
-
-
-def cpu_seconds() -> tuple[float, float]:
-    """Of this process, and of the workers it has waited for."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return usages[0].ru_utime + usages[0].ru_stime, usages[1].ru_utime + usages[1].ru_stime
 
 
 def main() -> None:
@@ -46,25 +38,20 @@ def main() -> None:
     torch.manual_seed(0)
     policy, protocol = FlowPolicy(spec=make_env(TASK).spec, horizon=16), Protocol(task=TASK)
     walls: dict[int, list[float]] = {1: [], 2: []}
-    cpus: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(asked.rounds):
         for workers in (1, 2):
-            own, theirs = cpu_seconds()
             begun = time.perf_counter()
             results = evaluate({"flow": policy}, protocol, episodes=asked.episodes, workers=workers)
             wall = time.perf_counter() - begun
-            own, theirs = (after - before for after, before in zip(cpu_seconds(), (own, theirs), strict=True))
             walls[workers].append(wall)
-            cpus[workers].append(own + theirs / workers)
             steps = sum(record.length for record in results.records["flow"][0])
             print(
                 f"{workers} worker(s): {wall:6.1f} s, {asked.episodes / wall:5.2f} episodes/s, "
-                f"{steps / wall:5.0f} control steps/s; {cpus[workers][-1]:6.1f} CPU-seconds in a row; "
+                f"{steps / wall:5.0f} control steps/s; "
                 f"load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
     print(f"two workers are {min(walls[1]) / min(walls[2]):.2f}x one (asked: 1.7x)")
-    print(f"by CPU time they would be {min(cpus[1]) / min(cpus[2]):.2f}x on an idle machine")
 
 
 if __name__ == "__main__":
