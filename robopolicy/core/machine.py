@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
@@ -39,7 +40,7 @@ def check_device(device: str) -> None:
             raise ConfigError(f"device is '{device}', but torch sees no GPU; use device=cpu")
 
 
-class Lock:
+class Lock(AbstractContextManager["Lock"]):
     """The right to write into a folder; a context manager.
 
     The kernel takes it back when the process ends, however it ends.
@@ -76,9 +77,6 @@ class Lock:
             os.close(self._handle)  # the last holder removed the file between our open and our lock
         os.ftruncate(self._handle, 0)
         os.write(self._handle, f"process {os.getpid()} is {doing}".encode())
-
-    def __enter__(self) -> Lock:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

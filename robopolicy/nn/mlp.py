@@ -42,6 +42,13 @@ class TimeFeatures(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
+def _joined(
+    x: Float[Tensor, "B N H A"], time: Float[Tensor, "B N K"], ctx: Float[Tensor, "B D"]
+) -> Float[Tensor, "B N L"]:
+    """All that a network on flat chunks is told, each candidate with its row's `ctx`."""
+    return torch.cat([ctx[:, None].expand(-1, x.shape[1], -1), x.flatten(2), time], dim=-1)
+
+
 class ChunkMLP(nn.Module):
     """A network on flattened chunks: predicts whatever it is trained on, in the shape of the chunk.
 
@@ -70,13 +77,12 @@ class ChunkMLP(nn.Module):
         self, x: Float[Tensor, "B N H A"], t: Float[Tensor, "B N"], ctx: Float[Tensor, "B D"]
     ) -> Float[Tensor, "B N H A"]:
         """Chunks `x` at times `t` given the observation's `ctx`."""
-        each = ctx[:, None].expand(-1, x.shape[1], -1)
-        return self.layers(torch.cat([each, x.flatten(2), self.time(t)], dim=-1)).view_as(x)
+        return self.layers(_joined(x, self.time(t), ctx)).view_as(x)
 
 
 class ChunkResNet(nn.Module):
     """As `ChunkMLP`, with residual blocks and layer norm (after IDQL, Hansen-Estruch et al. 2023,
-    arXiv:2304.10573); they bear a higher rate, and `configs/exp/pick_place_flow.yaml` compares the two.
+    arXiv:2304.10573).
 
     Args:
         action_size, horizon: of a chunk.
@@ -111,8 +117,7 @@ class ChunkResNet(nn.Module):
         self, x: Float[Tensor, "B N H A"], t: Float[Tensor, "B N"], ctx: Float[Tensor, "B D"]
     ) -> Float[Tensor, "B N H A"]:
         """Chunks `x` at times `t` given the observation's `ctx`."""
-        each = ctx[:, None].expand(-1, x.shape[1], -1)
-        h = self.first(torch.cat([each, x.flatten(2), self.time(t)], dim=-1))
+        h = self.first(_joined(x, self.time(t), ctx))
         for block in self.blocks:
             h = h + block(h)
         return self.last(h).view_as(x)

@@ -128,10 +128,10 @@ def test_samplers_reach_a_gaussian():
 
     for sampler in SCHEDULERS:
         draw = EpisodeNoise(seeds=[0], ticks=[0])
-        start = draw.normal(1, 4000, 1, 1)
+        start = draw.normal(1, 40_000, 1, 1)  # its own error must be small beside what is asserted
         out = diffusion.integrate(velocity, start, sampler(LEVELS, LEVELS), schedule, draw=draw)
         assert abs(out.mean() - mean) < 0.02, sampler.__name__
-        assert abs(out.std() - std) < 0.03, sampler.__name__
+        assert abs(out.std() - std) < 0.02, sampler.__name__
 
 
 @pytest.mark.parametrize("steps", [0, 7, 101])

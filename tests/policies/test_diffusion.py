@@ -6,6 +6,7 @@ import torch
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.noise import EpisodeNoise
 from robopolicy.nn.dit import DiT
+from robopolicy.nn.mlp import ChunkResNet
 from robopolicy.nn.unet1d import UNet1d
 from robopolicy.ops import diffusion
 from robopolicy.ops.chunks import clip
@@ -81,11 +82,18 @@ def test_averaged_weights_sample_and_follow():
         torch.testing.assert_close(mine, other, atol=1e-3, rtol=0)
 
 
-def test_samples_of_what_was_learned_are_the_data():
-    policy = make(ema=0.9, prediction=diffusion.Sample())  # the quickest to learn by heart
-    optimiser = torch.optim.Adam(policy.trained.parameters(), lr=3e-3)
+@pytest.mark.parametrize(
+    ("prediction", "network", "steps"),
+    [
+        (diffusion.Sample(), SMALL, 80),
+        (diffusion.Residual(), functools.partial(ChunkResNet, width=64, blocks=2), 800),
+    ],
+)
+def test_samples_of_what_was_learned_are_the_data(prediction, network, steps):
+    policy = make(ema=0.9, prediction=prediction, network=network)
+    optimiser = torch.optim.Adam(policy.trained.parameters(), lr=4e-3)
     batch = tiny_batch(policy)
-    for step in range(80):
+    for step in range(steps):
         (loss,) = policy.losses(batch, step)
         optimiser.zero_grad()
         loss.value.backward()
