@@ -131,19 +131,14 @@ class ImageEncoder(nn.Module):
         image: size of the frames.
         width: of the vector.
         trunk: `cnn` or `resnet18`.
-        keypoints: read the map by spatial softmax; otherwise by its mean.
     """
 
-    def __init__(self, *, image: Image, width: int, trunk: str = "cnn", keypoints: bool = True) -> None:
+    def __init__(self, *, image: Image, width: int, trunk: str = "cnn") -> None:
         super().__init__()
         self.map = FeatureMap(image=image, trunk=trunk)
         depth, height, breadth = self.map.shape
-        self.pool = (
-            SpatialSoftmax(height=height, width=breadth)
-            if keypoints
-            else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        )
-        self.head = nn.Linear(2 * depth if keypoints else depth, width)
+        self.pool = SpatialSoftmax(height=height, width=breadth)
+        self.head = nn.Linear(2 * depth, width)
 
     def forward(self, frames: Shaped[Tensor, "B C h w"]) -> Float[Tensor, "B width"]:
         """The vectors of `frames`, which are uint8, or float in [0, 1]."""

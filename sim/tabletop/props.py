@@ -25,7 +25,7 @@ RADIUS = (0.14, 0.24)  # m from the pan axis
 ANGLE = 0.8  # rad to either side
 
 # Things meet the arm, each other and the table; see the geom default in arm.xml.
-_SOLID = {"contype": 2, "conaffinity": 3}
+GRAINED = {"contype": 2, "conaffinity": 3, "condim": 4, "friction": [0.8, 0.01, 0.0001]}
 _GHOST = {"contype": 0, "conaffinity": 0}
 
 
@@ -114,9 +114,7 @@ class Cube(Prop):
             size=[self.side / 2] * 3,
             rgba=self.rgba,
             mass=self.mass,
-            condim=4,
-            friction=[0.8, 0.01, 0.0001],
-            **_SOLID,
+            **GRAINED,
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import mujoco
 
 from sim.tabletop import arm
-from sim.tabletop.props import Prop
+from sim.tabletop.props import GRAINED, Prop
 from sim.tabletop.task import Task
 
 SUBSTEPS = 8  # of the arm's timestep, to one control step
@@ -44,10 +44,7 @@ def compose(task: Task, objects: ObjectSet) -> mujoco.MjModel:
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         size=[1.2, 1.2, 0.05],  # seen; it goes on for ever, but an endless one takes twice the time to draw
         rgba=[0.80, 0.78, 0.74, 1],
-        contype=2,
-        conaffinity=3,
-        condim=4,
-        friction=[0.8, 0.01, 0.0001],
+        **GRAINED,
     )
     world.add_geom(
         name="mat",

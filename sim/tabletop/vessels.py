@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import mujoco
 
-from sim.tabletop.props import BLUE, GREEN, RED, YELLOW, Prop
+from sim.tabletop.props import BLUE, GRAINED, GREEN, RED, YELLOW, Prop
 
-_GRAINED = {"contype": 2, "conaffinity": 3, "condim": 4, "friction": [0.8, 0.01, 0.0001]}
 _BOX = mujoco.mjtGeom.mjGEOM_BOX
 
 
@@ -40,7 +39,7 @@ class Block(Prop):
         body = spec.worldbody.add_body(name=self.name)
         body.add_freejoint()
         half = [self.side / 2, self.side / 2, self.height / 2]
-        body.add_geom(type=_BOX, size=half, rgba=self.rgba, mass=self.mass, **_GRAINED)
+        body.add_geom(type=_BOX, size=half, rgba=self.rgba, mass=self.mass, **GRAINED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +101,7 @@ class Cup(Prop):
             size=floor,
             rgba=self.rgba,
             mass=self.mass / 5,
-            **_GRAINED,
+            **GRAINED,
         )
 
 
@@ -130,7 +129,7 @@ class Ball(Prop):
         """A free body with one sphere."""
         body = spec.worldbody.add_body(name=self.name)
         body.add_freejoint()
-        felt = _GRAINED | {"condim": 6, "friction": [0.8, 0.01, 0.0005]}
+        felt = GRAINED | {"condim": 6, "friction": [0.8, 0.01, 0.0005]}
         body.add_geom(
             type=mujoco.mjtGeom.mjGEOM_SPHERE,
             size=[self.radius, 0, 0],
@@ -180,5 +179,5 @@ def _walls(
             size=[wall / 2 if x else hole / 2, wall / 2 if y else long, height / 2],
             rgba=rgba,
             mass=mass,
-            **_GRAINED,
+            **GRAINED,
         )

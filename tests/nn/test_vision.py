@@ -13,9 +13,8 @@ def test_the_map_has_the_shape_it_says(trunk, size):
         assert encoder(torch.zeros(1, 3, *size, dtype=torch.uint8)).shape == (1, *encoder.shape)
 
 
-@pytest.mark.parametrize("keypoints", [True, False])
-def test_bytes_and_floats_are_the_same_image(keypoints):
-    encoder = ImageEncoder(image=Image(height=32, width=32), width=7, keypoints=keypoints)
+def test_bytes_and_floats_are_the_same_image():
+    encoder = ImageEncoder(image=Image(height=32, width=32), width=7)
     frames = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     out = encoder(frames)
     assert out.shape == (2, 7)
