@@ -11,7 +11,6 @@ states.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from robopolicy.data.merge import merge
 from robopolicy.evaluate.rollout import evaluate
 from robopolicy.evaluate.worker import Protocol
 from robopolicy.train.collect import collect
+from robopolicy.train.log import read_log
 from robopolicy.train.parallel import train_all
 
 DEMONSTRATIONS = 100
@@ -51,9 +51,13 @@ def demonstrations(tasks: list[str], observe: str, root: Path) -> Path:
 
 
 def core_hours(run: Path) -> float:
-    """Wall-clock hours of one training, which has one thread: from its log."""
-    times = [json.loads(line)["time"] for line in (run / "log.jsonl").read_text().splitlines()]
-    return (times[-1] - times[0]) / 3600
+    """Hours of one training, which has one thread, without its interruptions: from its log."""
+    seconds, before = 0.0, 0
+    for entry in read_log(run):
+        if "steps_per_s" in entry:
+            seconds += (entry["step"] - before) / entry["steps_per_s"]
+            before = entry["step"]
+    return seconds / 3600
 
 
 def main() -> None:

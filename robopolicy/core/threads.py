@@ -47,7 +47,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep what is freed for the next step, where it is glibc.
 
     By default it gives large arrays back to the system and asks for the same pages, to be zeroed, a moment
-    later: a U-Net's training step took 4,800 page faults, and 8 % of its time, for that.
+    later: a U-Net's training step took 4,800 page faults for that.
     """
     if sys.platform != "linux":
         return
