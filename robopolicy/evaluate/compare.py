@@ -38,6 +38,23 @@ class Comparison:
     per_seed: tuple[float, ...]
 
 
+def check_pairs(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse policies that cannot be compared.
+
+    Args:
+        shapes: name to the numbers of training seeds and of initial states.
+
+    Raises:
+        ConfigError: these differ.
+    """
+    for (a, one), (b, other) in combinations(shapes.items(), 2):
+        if one != other:
+            raise ConfigError(
+                f"'{a}' and '{b}' cannot be paired: they have {one[0]} and {other[0]} training seeds and "
+                f"{one[1]} and {other[1]} episodes; give both the same, or do not compare"
+            )
+
+
 def compare(a: str, b: str, success_a: np.ndarray, success_b: np.ndarray) -> Comparison:
     """Compare two policies.
 
@@ -46,13 +63,9 @@ def compare(a: str, b: str, success_a: np.ndarray, success_b: np.ndarray) -> Com
         success_a, success_b: bool `[training seeds, initial states]`.
 
     Raises:
-        ConfigError: their numbers of training seeds or of states differ.
+        ConfigError: see `check_pairs`.
     """
-    if success_a.shape != success_b.shape:
-        raise ConfigError(
-            f"'{a}' and '{b}' cannot be paired: {success_a.shape} and {success_b.shape} training seeds and "
-            "episodes; give both the same"
-        )
+    check_pairs({a: success_a.shape, b: success_b.shape})
     only_a, only_b = int((success_a & ~success_b).sum()), int((success_b & ~success_a).sum())
     single = len(success_a) == 1
     per_seed = success_a.mean(axis=1) - success_b.mean(axis=1)

@@ -44,7 +44,7 @@ class Results:
 
     Args:
         policies: by name.
-        comparisons: of each with each, on the same states.
+        comparisons: of each with each, on the same states; none where they were not asked for.
         records: name to the episodes of each training seed.
         protocol: what was fixed before the first episode.
         stopped: the look that ended a sequential comparison early. Its decision is valid; intervals and
@@ -107,6 +107,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 def summarise(
     records: Mapping[str, Sequence[Sequence[EpisodeRecord]]],
     *,
+    compare: bool,
     latency_ms: Mapping[str, Mapping[str, float]],
     protocol: Mapping[str, Any],
     stopped: Mapping[str, Any] | None,
@@ -128,7 +129,7 @@ def summarise(
     seeds = json.dumps(next(iter(policies.values())).seeds) if policies else ""
     return Results(
         policies=policies,
-        comparisons=compare_all(success),
+        comparisons=compare_all(success) if compare else [],
         records=records,
         protocol={**protocol, "states_sha256": hashlib.sha256(seeds.encode()).hexdigest()},
         stopped=stopped,

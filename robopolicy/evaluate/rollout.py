@@ -25,6 +25,7 @@ from robopolicy.core.machine import Lock, num_workers
 from robopolicy.core.noise import EpisodeNoise
 from robopolicy.core.provenance import provenance
 from robopolicy.evaluate.blocks import Block, EpisodeRecord, Job, Keep
+from robopolicy.evaluate.compare import check_pairs
 from robopolicy.evaluate.results import Results, summarise
 from robopolicy.evaluate.seeds import blocks_of, jobs_of, seeds_of, stages_of
 from robopolicy.evaluate.stats import Look, SequentialMcNemar
@@ -39,13 +40,15 @@ def evaluate(
     split: str = "dev",
     workers: int | None = 1,
     out: Path | str | None = None,
+    compare: bool = True,
     looks: tuple[int, ...] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
     """Evaluate policies on the same episodes, and compare each with each.
 
     Args:
-        policies: name to a checkpoint, a policy, or a sequence of them that differ by training seed only.
+        policies: name to a checkpoint, a policy, or a sequence of them that differ by training seed only. Of
+            a run that is still going on, what is its newest checkpoint now is evaluated throughout.
         protocol: the task, and how its episodes are run.
         episodes: initial states for each policy.
         split: `dev` to choose settings, `test` to state results.
@@ -53,6 +56,7 @@ def evaluate(
             its own blocks; with another device the policies stay in this process, and the workers step the
             block's environments.
         out: folder for `results.json` and what is needed to resume and to replay; None keeps nothing.
+        compare: each with each; policies then need as many training seeds as each other.
         looks: numbers of episodes at which a comparison of exactly two checkpoints may stop early (see
             `SequentialMcNemar`); the last must be `episodes`.
         progress: called with the episodes done and the episodes in all; first when nothing is left to refuse.
@@ -61,9 +65,11 @@ def evaluate(
         UserError: a policy, a task or an option does not exist, they do not fit each other, or another
             evaluation writes to `out`.
     """
-    replicas = {name: _listed(source) for name, source in policies.items()}
     seeds, workers = seeds_of(split, episodes), num_workers(workers)
-    test = _stopping(looks, episodes, replicas)
+    replicas = {name: _replicas(name, source) for name, source in policies.items()}
+    if compare:
+        check_pairs({name: (len(sources), episodes) for name, sources in replicas.items()})
+    test = _stopping(looks, episodes, replicas, compare)
     stages = list(stages_of(blocks_of(seeds, protocol.block_rows), test.looks if test else ()))
     prints = {name: [_fingerprint(s) for s in sources] for name, sources in replicas.items()}
     on_cpu = protocol.device == "cpu"
@@ -78,13 +84,14 @@ def evaluate(
         found, decided = _roll_out(run, replicas, stages, test, progress or (lambda done, total: None))
         results = summarise(
             found,
+            compare=compare,
             latency_ms=latency,
             protocol={
                 **protocol.to_plain(),
                 "split": split,
                 "episodes": episodes,
                 "looks": list(looks),
-                "policies": {name: [str(_label(s)) for s in sources] for name, sources in replicas.items()},
+                "policies": {name: [_label(s) for s in sources] for name, sources in replicas.items()},
             },
             stopped=None if decided is None else asdict(decided),
             provenance=provenance(),
@@ -149,8 +156,26 @@ def measure_latency(
     return {f"p{q}": float(np.percentile(taken[5:], q)) for q in (50, 95, 99)}
 
 
-def _listed(source: PolicySource | Sequence[PolicySource]) -> list[PolicySource]:
-    return list(source) if isinstance(source, list | tuple) else [source]  # type: ignore[list-item]
+def _replicas(name: str, source: PolicySource | Sequence[PolicySource]) -> list[PolicySource]:
+    """The policies of one name, one for each training seed; a checkpoint as the folder it is in now."""
+    listed = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    found: list[PolicySource] = []
+    first: checkpoint.Checkpoint | None = None
+    for each in listed:
+        if not isinstance(each, str | Path):
+            found.append(each)
+            continue
+        opened = checkpoint.open_checkpoint(each)
+        if opened.path in found:
+            raise ConfigError(f"'{name}' holds {each} twice; give each training seed once")
+        first = first or opened
+        if (opened.config, opened.spec) != (first.config, first.spec):
+            raise ConfigError(
+                f"'{name}' holds {first.path} and {opened.path}, which differ by more than their training "
+                "seed (config.yaml, spec.json); evaluate them as two policies"
+            )
+        found.append(opened.path)
+    return found
 
 
 def _label(source: PolicySource) -> str:
@@ -161,17 +186,19 @@ def _fingerprint(source: PolicySource) -> str | None:
     """Hash of a checkpoint; None for a policy that is none."""
     if not isinstance(source, str | Path):
         return None
-    manifest = checkpoint.open_checkpoint(source).path / checkpoint.MANIFEST
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+    return hashlib.sha256((Path(source) / checkpoint.MANIFEST).read_bytes()).hexdigest()
 
 
 def _stopping(
-    looks: tuple[int, ...], episodes: int, replicas: Mapping[str, Sequence[PolicySource]]
+    looks: tuple[int, ...],
+    episodes: int,
+    replicas: Mapping[str, Sequence[PolicySource]],
+    compare: bool,
 ) -> SequentialMcNemar | None:
     if not looks:
         return None
-    if len(replicas) != 2 or any(len(sources) != 1 for sources in replicas.values()):
-        raise ConfigError("looks are for a comparison of exactly two checkpoints; give two, or no looks")
+    if not compare or len(replicas) != 2 or any(len(sources) != 1 for sources in replicas.values()):
+        raise ConfigError("looks are for a comparison of exactly two checkpoints; compare two, or no looks")
     if looks[-1] != episodes:
         raise ConfigError(
             f"the last look is at {looks[-1]} of {episodes} episodes; it must be at the last one"

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from pointmass import SPEC, PointMass, ToGoal, make_long
 
 from robopolicy.control.loop import run_episodes
@@ -117,6 +118,27 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(saved, tmp_path):
     other = evaluate({"saved": saved}, replace(LONG, execute=1), episodes=25, out=tmp_path / "eval")
     assert first.stat().st_mtime_ns > stamp
     assert outcomes(other) != outcomes(whole)
+
+
+def test_a_training_that_goes_on_beside_does_not_change_who_is_evaluated(tmp_path):
+    config = {"_target_": "robopolicy.policies.gaussian.GaussianPolicy", "horizon": 4, "hidden": [8]}
+    checkpoints = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints")
+
+    def save(step: int) -> None:
+        torch.manual_seed(step)
+        learner = GaussianPolicy(spec=SPEC, horizon=4, hidden=[8])
+        checkpoints.save(step, learner=learner, config=config, spec=SPEC)
+
+    def overtake(done: int, total: int) -> None:
+        if done == 0:
+            save(2)
+
+    save(1)
+    alone = evaluate({"run": checkpoints.root / "step_00000001"}, LONG, episodes=10)
+    beside = evaluate({"run": tmp_path / "run"}, LONG, episodes=10, progress=overtake)
+    assert outcomes(beside) == outcomes(alone)
+    assert beside.protocol["policies"] == {"run": [str(checkpoints.root / "step_00000001")]}
+    assert outcomes(evaluate({"run": tmp_path / "run"}, LONG, episodes=10)) != outcomes(alone)
 
 
 def test_two_evaluations_do_not_share_a_folder(tmp_path):
