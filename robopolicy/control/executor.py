@@ -6,11 +6,9 @@ the body holds still, and each tick without an action of the policy is counted a
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,17 +16,9 @@ import torch
 from robopolicy.control.clock import SimClock
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.noise import EpisodeNoise
-from robopolicy.core.protocols import Policy
+from robopolicy.core.protocols import ChunkPolicy
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Observation, Step
-
-
-@runtime_checkable
-class ChunkPolicy(Policy, Protocol):
-    """A policy that says how many observations it looks back on and how many actions it proposes."""
-
-    obs_steps: int
-    horizon: int
 
 
 @dataclass
@@ -67,13 +57,10 @@ class Executor:
         device: where the policy's weights are.
         batch: pad the batch to this many rows, so that a small group computes as a full one does.
 
-    Attributes:
-        inference_s: seconds of each call of `policy.sample`.
-
     Raises:
         SpecMismatchError: the environment does not offer what the policy needs.
-        ConfigError: `execute` or `latency_ticks` is not within the chunk, or the environment gives no way to
-            hold still.
+        ConfigError: `execute` or `latency_ticks` is not within the chunk, or there is no way to hold still
+            while a chunk is on its way.
     """
 
     def __init__(
@@ -100,7 +87,6 @@ class Executor:
                 f"choose 0 to {policy.horizon - 1}, or a policy with longer chunks"
             )
         self.policy, self.execute, self.device, self.batch = policy, execute, device, batch
-        self.inference_s: list[float] = []
         self._state = env_spec.state.indices(policy.spec.state.names)
         self._hold_from = _holding(env_spec) if latency_ticks else None
         self._action_size = len(env_spec.action)
@@ -159,7 +145,6 @@ class Executor:
     def _infer(self, needy: list[int], count: int) -> list[_Arrival]:
         rows = [self._rows[row] for row in range(count)]
         rows += rows[:1] * ((self.batch or 0) - count)
-        begun = time.perf_counter()
         noise = EpisodeNoise(
             seeds=[row.seed for row in rows], ticks=[row.tick for row in rows], device=self.device
         )
@@ -167,7 +152,6 @@ class Executor:
             batch_of([list(row.history) for row in rows], self.device), 1, noise=noise
         )
         chunks = torch.as_tensor(chunks)[:, 0, : self.execute].cpu().numpy().astype(np.float32)
-        self.inference_s.append(time.perf_counter() - begun)
         return [_Arrival(row, self._rows[row].episode, chunks[row]) for row in needy]
 
     def _next(self, row: _Row, step: Step) -> np.ndarray:
@@ -200,7 +184,16 @@ def batch_of(histories: Sequence[Sequence[Observation]], device: str) -> Observa
 
 
 def _holding(spec: Spec) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
-    """How to stay where one is: `(state [S], last action or None) -> action [A]`."""
+    """How to stay where one is: `(state [S], last action or None) -> action [A]`.
+
+    An action relative to the state at its chunk's start says nothing of now, when that chunk is over: neither
+    it again nor zero, which leads back to that start, would hold the body still.
+    """
+    if spec.semantics.mode == "relative":
+        raise ConfigError(
+            "latency_ticks needs a way to hold still, and actions relative to their chunk's start have none; "
+            "use absolute or delta actions, or latency_ticks=0"
+        )
     if spec.semantics.mode == "delta":
         zero = np.zeros(len(spec.action), np.float32)
         return lambda state, last: zero

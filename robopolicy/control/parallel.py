@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from robopolicy.control.loop import EnvGroup
-from robopolicy.control.workers import WorkerError
+from robopolicy.control.workers import WorkerError, end_with_parent
 from robopolicy.core.errors import UserError
 from robopolicy.core.protocols import Env
 from robopolicy.core.spec import Spec
@@ -140,6 +140,7 @@ class WorkerEnvs(EnvGroup):
 
 def _serve(make_env: Callable[[], Env], board: _Board, rows: list[int], pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair, which then ends its workers
+    end_with_parent()
     envs: dict[int, Env] = {}
     try:
         envs.update((row, make_env()) for row in rows)

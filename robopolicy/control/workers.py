@@ -133,17 +133,24 @@ def _obituary(process: BaseProcess) -> str:
     )
 
 
-def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone, whatever it is doing."""
+def end_with_parent() -> None:
+    """From now on this process, which another one started, ends as soon as that one is gone, whatever it is
+    doing: a parent that is killed cannot say so.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _serve(make: Callable[[], AbstractContextManager[Callable[[Any], Any]]], connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair, which then ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         with make() as work:
             while True:

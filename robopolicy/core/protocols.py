@@ -34,6 +34,14 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class ChunkPolicy(Policy, Protocol):
+    """A policy that says how many observations it looks back on and how many actions it proposes."""
+
+    obs_steps: int
+    horizon: int
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Turns an observation into what the rest of the network needs, once for all candidates."""
 

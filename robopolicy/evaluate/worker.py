@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from robopolicy.control.executor import ChunkPolicy, Executor
+from robopolicy.control.executor import Executor
 from robopolicy.control.loop import EnvGroup, SerialEnvs, run_episodes
 from robopolicy.control.parallel import WorkerEnvs
 from robopolicy.core import checkpoint, suites
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.machine import check_device
-from robopolicy.core.protocols import Env
+from robopolicy.core.protocols import ChunkPolicy, Env
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
 from robopolicy.evaluate.blocks import Block, EpisodeRecord, Job

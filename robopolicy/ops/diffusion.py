@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.types import Noise
-from robopolicy.ops.flow import Points, Project, Times, Velocity, along
+from robopolicy.ops.flow import Points, Project, Times, Velocity, along, hold_prefix
 
 _SCHEDULE: dict[str, Any] = {
     "beta_schedule": "squaredcos_cap_v2",
@@ -80,19 +80,8 @@ class Schedule(nn.Module):
         return angle.cos() * x + angle.sin() * velocity / rate
 
     def hold_prefix(self, noise: Points, prefix: Float[Tensor, "B P A"]) -> Project:
-        """As `ops.flow.hold_prefix`, on this path: keep the first steps as noisy as the rest.
-
-        Args:
-            noise: with which the integration starts.
-            prefix: in the same coordinates.
-        """
-        length = prefix.shape[1]
-        start, end = noise[:, :, :length], prefix[:, None].expand_as(noise[:, :, :length])
-
-        def project(x: Points, t: Times) -> Points:
-            return torch.cat([self.interpolate(start, end, t), x[:, :, length:]], dim=2)
-
-        return project
+        """As `ops.flow.hold_prefix`, on this path."""
+        return hold_prefix(noise, prefix, self.interpolate)
 
 
 Angles = Float[Tensor, "B N 1 1"]

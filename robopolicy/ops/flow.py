@@ -27,6 +27,9 @@ Velocity = Callable[[Points, Times], Points]
 Solver = Callable[[Velocity, Points, Times, float], Points]
 """`(velocity, x, t, dt) -> x at t + dt`: one step."""
 
+Path = Callable[[Points, Points, Times], Points]
+"""`(noise, data, t) -> x`: the point at time t between them."""
+
 Project = Callable[[Points, Times], Points]
 """`(x, t) -> x`: puts a point back where it must be at time t."""
 
@@ -115,8 +118,8 @@ def integrate(
     return x if project is None else project(x, x.new_ones(x.shape[:2]))
 
 
-def hold_prefix(noise: Points, prefix: Float[Tensor, "B P A"]) -> Project:
-    """A projection that keeps the first P steps on the straight path from their noise to `prefix`.
+def hold_prefix(noise: Points, prefix: Float[Tensor, "B P A"], path: Path = interpolate) -> Project:
+    """A projection that keeps the first P steps on the path from their noise to `prefix`.
 
     Inpainting by replacement (Lugmayr et al., arXiv:2201.09865, without its resampling): the rest of the
     chunk is generated beside a prefix that is as noisy as it is itself.
@@ -124,11 +127,12 @@ def hold_prefix(noise: Points, prefix: Float[Tensor, "B P A"]) -> Project:
     Args:
         noise: with which the integration starts.
         prefix: in the same coordinates.
+        path: on which the integration goes.
     """
     length = prefix.shape[1]
     start, end = noise[:, :, :length], prefix[:, None].expand_as(noise[:, :, :length])
 
     def project(x: Points, t: Times) -> Points:
-        return torch.cat([interpolate(start, end, t), x[:, :, length:]], dim=2)
+        return torch.cat([path(start, end, t), x[:, :, length:]], dim=2)
 
     return project

@@ -8,11 +8,11 @@ The first two run lists of small checks (`LEARNER_CHECKS`, `POLICY_CHECKS`), so 
 them one by one. A broken promise is an `AssertionError` that says which.
 """
 
+from robopolicy.core.protocols import ChunkPolicy
 from robopolicy.testing.envs import check_env
 from robopolicy.testing.learners import LEARNER_CHECKS, check_learner
 from robopolicy.testing.policies import POLICY_CHECKS, check_policy
 from robopolicy.testing.tiny import (
-    ChunkPolicy,
     tiny_batch,
     tiny_learner,
     tiny_observation,

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import torch
 
 from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.protocols import ChunkPolicy
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch
 from robopolicy.testing.policies import check_policy, draw
 from robopolicy.testing.tiny import (
     ROWS,
     Build,
-    ChunkPolicy,
     tiny_batch,
     tiny_learner,
     tiny_spec,

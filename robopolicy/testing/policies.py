@@ -10,8 +10,8 @@ import torch
 from robopolicy.core.errors import UserError
 from robopolicy.core.learner import Learner
 from robopolicy.core.noise import EpisodeNoise
-from robopolicy.core.protocols import Denoiser, Likelihood, NoiseDecoder
-from robopolicy.testing.tiny import ChunkPolicy, tiny_observation
+from robopolicy.core.protocols import ChunkPolicy, Denoiser, Likelihood, NoiseDecoder
+from robopolicy.testing.tiny import tiny_observation
 
 
 def samples_are_well_formed(policy: ChunkPolicy) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from robopolicy.core.learner import Learner
-from robopolicy.core.protocols import Policy
 from robopolicy.core.spec import Image, Spec, Vector
 from robopolicy.core.types import Batch, Episode, Observation
 from robopolicy.data.sampler import Sampler
@@ -20,14 +18,6 @@ from robopolicy.train.trainer import Trainer, step_noise, to_tensors, with_noise
 Build = Callable[[Spec], Learner]
 ROWS = 8
 TEXTS = ("lift the red block", "open the drawer")
-
-
-@runtime_checkable
-class ChunkPolicy(Policy, Protocol):
-    """A policy that says how much it sees and how far it plans."""
-
-    obs_steps: int
-    horizon: int
 
 
 def tiny_spec(*, images: bool = False, text: bool = False) -> Spec:

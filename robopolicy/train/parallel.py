@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from robopolicy.control.workers import end_with_parent
 from robopolicy.core.errors import UserError
 from robopolicy.core.machine import num_workers
 from robopolicy.core.threads import use_threads
@@ -79,6 +80,7 @@ def train_all(runs: Mapping[Path, Mapping[str, Any]], *, workers: int | None = N
 
 def _train(config: Mapping[str, Any], out: Path) -> None:
     os.setsid()  # Ctrl-C reaches the parent alone, which passes it on once: a second signal means at once
+    end_with_parent()
     from robopolicy.train.run import train
 
     try:
