@@ -2,7 +2,7 @@
 
 A critic and a policy that learn from the same data, or several seeds of one recipe, need nothing from each
 other. Each run is `train.run.train` in a spawned process; a signal to this process reaches every run, which
-then writes its checkpoint.
+then writes its checkpoint. Where this process is killed, they end at once, and go on from their last one.
 """
 
 from __future__ import annotations

@@ -11,8 +11,10 @@ Timelines: `frame` counts control steps over the whole file, `sim_time` is the t
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -29,13 +31,19 @@ JPEG_QUALITY = 85
 
 class RerunWriter:
     """An observer of one row, and a context manager: the file is there, and whole, when its block ends. A
-    block that fails leaves what was there before.
+    block that fails, or a disk that refuses, leaves what was there before.
+
+    The recording is held in memory until then (images as JPEG): Rerun's own file sink only logs that a disk
+    is full, and leaves what it had written by then.
 
     Args:
         path: of the `.rrd`; its folder is made.
         spec: of the environment; gives names and control rate.
         row: which row of a group to record.
         name: of the recording, shown by the viewer.
+
+    Raises:
+        UserError: the file cannot be written; before anything is recorded, where that can be told.
     """
 
     def __init__(self, path: Path | str, *, spec: Spec, row: int = 0, name: str = "robopolicy") -> None:
@@ -44,11 +52,13 @@ class RerunWriter:
         self._path = Path(path)
         self._aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         self._stream = rr.RecordingStream(name)
-        try:
+        with self._writing():
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream.save(self._aside, default_blueprint=_blueprint(spec))
-        except (OSError, RuntimeError) as error:  # rerun raises the latter
-            raise UserError(f"{path} cannot be written ({error}); choose another file") from error
+            self._aside.touch()
+        self._held = self._stream.memory_recording()
+        self._stream.send_blueprint(_blueprint(spec), make_active=False)
 
     def __enter__(self) -> RerunWriter:
         return self
@@ -56,15 +66,24 @@ class RerunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.flush()
-        self._stream.disconnect()
         try:
             if kind is None:
-                os.replace(self._aside, self._path)
-        except OSError as refused:
-            raise UserError(f"{self._path} cannot be written ({refused}); choose another file") from refused
+                with self._writing():
+                    self._aside.write_bytes(self._held.drain_as_bytes())
+                    os.replace(self._aside, self._path)
         finally:
+            self._stream.disconnect()
             self._aside.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self._path} cannot be written ({error.strerror or error}); free some space or choose "
+                "another file"
+            ) from error
 
     def start(self, row: int, step: Step, seed: int) -> None:
         """An episode begins in `row`."""

@@ -2,6 +2,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from pointmass import PointMass, ToGoal
@@ -54,3 +55,28 @@ def test_a_recording_that_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(UserError, match="cannot be written"), RerunWriter(tmp_path, spec=env.spec):
         pass
     assert list(tmp_path.parent.glob(f".{tmp_path.name}*")) == []
+
+
+def test_a_full_disk_is_one_message_and_leaves_no_part_of_a_file(tmp_path):
+    script = f"""
+import resource
+from pointmass import PointMass
+from robopolicy.core.errors import UserError
+from robopolicy.view.rerun import RerunWriter
+
+env = PointMass(cameras=True)
+step = env.reset(0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    with RerunWriter({str(tmp_path / "films" / "e.rrd")!r}, spec=env.spec) as writer:
+        for _ in range(60):
+            writer.start(0, step, 0)
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parents[1], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert re.fullmatch(r".*e\.rrd cannot be written \(File too large\); free some space.*\n", done.stdout)
+    assert list((tmp_path / "films").iterdir()) == []
