@@ -38,6 +38,8 @@ class Vector:
         sizes = {name: len(getattr(self, name)) for name in ("names", "low", "high", "units")}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"a Vector needs as many bounds and units as names, got {sizes}")
+        if strange := [name for name in (*self.names, *self.units) if not isinstance(name, str)]:
+            raise ValueError(f"a Vector's names and units are text; these are not: {strange}")
         if len(set(self.names)) != len(self.names):
             repeated = sorted({name for name in self.names if self.names.count(name) > 1})
             raise ValueError(f"a Vector's names must be unique; repeated: {repeated}")
@@ -83,6 +85,10 @@ class Image:
     height: int
     width: int
     channels: int = 3
+
+    def __post_init__(self) -> None:
+        if not all(type(size) is int and 0 < size <= 1 << 20 for size in self.shape):
+            raise ValueError(f"an image of {self.shape} (channels, height, width) cannot be")
 
     @property
     def shape(self) -> tuple[int, int, int]:

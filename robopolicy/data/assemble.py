@@ -23,7 +23,10 @@ from robopolicy.core.machine import Lock
 from robopolicy.core.spec import Spec
 from robopolicy.data import format as fmt
 from robopolicy.data import journal, video
-from robopolicy.data.stats import describe, describe_histogram
+from robopolicy.data.damage import DamagedFileError, count, parsing
+from robopolicy.data.episodes import FOLDER, episode_row, read_rows
+from robopolicy.data.files import read_info
+from robopolicy.data.stats import describe, describe_histogram, read_histogram
 
 _log = logging.getLogger(__name__)
 
@@ -57,14 +60,16 @@ def own_part(root: Path) -> tuple[Spec, list[dict[str, Any]]]:
         raise DatasetError(
             f"{root} was not recorded by robopolicy ({fmt.OWN} is missing); merge it into a new folder"
         )
-    raw = fmt.read_json(path)
-    try:
-        batches = [dict(batch) for batch in raw["batches"]]
-        if not all(isinstance(batch["first_episode"], int) and batch["seeds"] for batch in batches):
-            raise ValueError("a batch of episodes lacks its number or its seeds")
-        return Spec.from_json(json.dumps(raw["spec"])), batches
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is damaged ({error!r}); restore the file") from error
+    with parsing(path):
+        raw = fmt.read_json(path)
+        for batch in raw["batches"]:
+            count(batch["first_episode"], "first_episode")
+            count(batch["num_frames"], "num_frames")
+            for seed in batch["seeds"]:
+                count(seed, "a seed", least=-1)
+            for histogram in batch["histograms"].values():
+                read_histogram(histogram)
+        return Spec.from_json(json.dumps(raw["spec"])), raw["batches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,20 +99,17 @@ def committed_part(root: Path) -> Committed:
     """What of the folder's files counts; nothing, where no dataset is yet."""
     if not (root / fmt.INFO).exists():
         return Committed(info={}, rows=[], batches=[])
-    info = fmt.read_json(root / fmt.INFO)
-    total = int(info["total_episodes"])
-    rows = [row for row in read_episode_rows(root) if row["episode_index"] < total]
+    info = read_info(root)
+    total = info["total_episodes"]
+    with parsing(root / fmt.INFO):
+        count(info["chunks_size"], "chunks_size", least=1)
+    rows = [row for row in read_rows(root) if row["episode_index"] < total]
+    for row in rows:
+        episode_row(root, info, row)
+        with parsing(root / FOLDER):
+            count(row["dataset_to_index"], "dataset_to_index")
     batches = [batch for batch in own_part(root)[1] if batch["first_episode"] < total]
     return Committed(info=info, rows=rows, batches=batches)
-
-
-def read_episode_rows(root: Path) -> list[dict[str, Any]]:
-    """The rows of `meta/episodes`, without statistics, by episode index."""
-    rows: list[dict[str, Any]] = []
-    for path in sorted((root / "meta/episodes").glob("*/*.parquet")):
-        table = fmt.read_table(path, fix="restore the file")
-        rows += table.select([n for n in table.column_names if not n.startswith("stats/")]).to_pylist()
-    return sorted(rows, key=lambda row: row["episode_index"])
 
 
 def assemble(root: Path) -> int:
@@ -120,6 +122,9 @@ def assemble(root: Path) -> int:
     if known is None:
         return 0
     committed = committed_part(root)
+    if committed.info and own_part(root)[0] != known[0]:
+        problem = f"its spec is not that of {fmt.OWN}"
+        raise DamagedFileError(root / journal.FOLDER, problem, journal.MOVE)
     new = journal.entries(root, committed=committed.episodes)
     if new:
         try:
@@ -167,7 +172,7 @@ class _Assembly:
                 "features": fmt.features_of(spec, columns, videos),
             }
         self.features: dict[str, dict[str, Any]] = self.info["features"]
-        self.chunks_size = int(self.info["chunks_size"])
+        self.chunks_size: int = self.info["chunks_size"]
         self.tasks = list(fmt.read_tasks(root).values()) if committed.rows else []
         self.tasks += [t for t in dict.fromkeys(e.meta["text"] for e in entries) if t not in self.tasks]
         self.rows: list[dict[str, Any]] = [{} for _ in entries]
@@ -244,7 +249,13 @@ class _Assembly:
             "index": index + frames,
             "task_index": np.full(entry.length, self.tasks.index(entry.meta["text"])),
         }
-        return {key: columns[key] for key, feature in self.features.items() if feature["dtype"] != "video"}
+        with parsing(entry.folder / "columns.npz", journal.SET_ASIDE):
+            for key, feature in self.features.items():
+                if feature["dtype"] != "video":
+                    fmt.require_column(columns[key], key, feature)
+            return {
+                key: columns[key] for key, feature in self.features.items() if feature["dtype"] != "video"
+            }
 
     def _video(self, camera: str) -> None:
         key = fmt.CAMERA + camera
@@ -316,11 +327,7 @@ def dataset_stats(
         if feature["dtype"] in ("video", "image", "string"):
             continue
         parts = [
-            fmt.numpy_column(
-                fmt.read_table(path, fix="restore the file", columns=[key])[key],
-                feature,
-                where=f"{path}: {key}",
-            )
+            fmt.numpy_column(fmt.read_table(path, columns=[key]), key, feature, path=path)
             for path in data_paths
         ]
         stats |= _described({key: np.concatenate(parts)})

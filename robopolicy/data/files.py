@@ -3,69 +3,100 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from robopolicy.core.errors import DatasetError, UserError
 from robopolicy.core.spec import Image
 from robopolicy.data import format as fmt
+from robopolicy.data.damage import CHECK, DamagedFileError, count, parsing
 
-CHECK = "`robopolicy data check DIR` shows what is wrong, with `--quarantine` it sets the episodes aside"
-MOST_RUNS = 12  # of episode indices, in one message
+_VECTORS, _SCALARS = (
+    (fmt.STATE, fmt.ENV_STATE, fmt.ACTION),
+    (fmt.REWARD, fmt.DONE, fmt.TRUNCATED, fmt.SUCCESS),
+)
 
 
 def read_info(root: Path) -> dict[str, Any]:
     """`meta/info.json`, with what this reader relies on checked.
 
     Raises:
-        DatasetError: names the key, its value and what is meant.
+        DamagedFileError: names the key, its value and what is meant.
     """
     path = root / fmt.INFO
     if not path.exists():
-        raise DatasetError(
-            f"{path} is missing: {root} is not a finished dataset, or nothing was recorded in it"
-        )
+        problem = f"is missing: {root} is not a finished dataset, or nothing was recorded in it"
+        raise DamagedFileError(path, problem)
     info = fmt.read_json(path)
 
-    def refuse(key: str, want: str) -> None:
-        raise DatasetError(f"{path}: '{key}' is {info.get(key)!r}; {want}")
+    def require(ok: object, key: str, want: str) -> None:
+        if not ok:
+            raise DamagedFileError(path, f"'{key}' is {str(info.get(key))[:200]}", f"{want} is meant")
 
-    if not isinstance(info, dict):
-        raise DatasetError(f"{path} does not hold an object; restore the file")
-    if not str(info.get("codebase_version")).startswith("v3."):
-        refuse("codebase_version", "v3.0 is meant; convert older datasets with lerobot's own converter")
+    require(
+        str(info.get("codebase_version")).startswith("v3."),
+        "codebase_version",
+        "convert older datasets with lerobot's own converter: v3.0",
+    )
     fps = info.get("fps")
-    if not isinstance(fps, int | float) or not 0 < fps <= 10_000:
-        refuse("fps", "a positive number is meant")
-    for key in ("total_episodes", "total_frames"):
-        if not isinstance(info.get(key), int) or info[key] < 0:
-            refuse(key, "a count is meant")
-    features = info.get("features")
-    if not isinstance(features, dict) or not all(_is_feature(feature) for feature in features.values()):
-        refuse("features", "an object of {dtype, shape, names} is meant")
-    assert isinstance(features, dict)
-    missing = [key for key in (*fmt.INDEX_FEATURES, fmt.ACTION) if key not in features]
-    if missing:
-        refuse("features", f"{missing} are missing")
+    require(
+        isinstance(fps, int | float) and not isinstance(fps, bool) and 0 < fps <= 10_000,
+        "fps",
+        "a positive number",
+    )
+    with parsing(path):
+        for key in ("total_episodes", "total_frames"):
+            count(info.get(key), key)
+        require(isinstance(info.get("features"), dict), "features", "an object of {dtype, shape, names}")
+        features: dict[str, Any] = info["features"]
+        for key, feature in features.items():
+            if (want := _wrong_feature(key, feature)) is not None:
+                raise DamagedFileError(path, f"feature '{key}' is {str(feature)[:200]}", f"{want} is meant")
+        missing = [key for key in (*fmt.INDEX_FEATURES, fmt.ACTION) if key not in features]
+        if missing:
+            raise DamagedFileError(path, f"'features' has {sorted(features)}, {missing} are missing")
+        for key in fmt.cameras_of(features).values():
+            fmt.image_size(features[key])
     fmt.resolve(root, info.get("data_path"), chunk_index=0, file_index=0)
     if any(feature["dtype"] == "video" for feature in features.values()):
         fmt.resolve(root, info.get("video_path"), video_key="v", chunk_index=0, file_index=0)
     return info
 
 
-def _is_feature(feature: object) -> bool:
-    return (
-        isinstance(feature, dict)
-        and isinstance(feature.get("dtype"), str)
-        and isinstance(shape := feature.get("shape"), list)
-        and bool(shape)
-        and all(isinstance(size, int) and 0 < size <= 1 << 20 for size in shape)
-    )
+def _wrong_feature(key: str, feature: object) -> str | None:
+    """What a feature should be instead, if it is of no use."""
+    if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str):
+        return "{dtype, shape, names}"
+    shape, dtype = feature.get("shape"), feature["dtype"]
+    if not isinstance(shape, list) or not shape or len(shape) > 8:
+        return "{dtype, shape, names}"
+    if not all(
+        isinstance(size, int) and not isinstance(size, bool) and 0 < size <= 1 << 20 for size in shape
+    ):
+        return "a shape of sizes from 1 on"
+    kind = "" if dtype in ("video", "image", "string") else _kind(dtype)
+    if kind is None:
+        return "a dtype of numbers, or bool, string, image or video"
+    if key in (*fmt.INDEX_FEATURES, *_SCALARS) and (shape != [1] or not kind):
+        return "one number of shape [1]"
+    if key in fmt.INDEX_FEATURES and key != "timestamp" and kind not in ("i", "u"):
+        return "a whole number"
+    if key in _VECTORS and (len(shape) != 1 or not kind):
+        return "a vector of numbers"
+    if key == fmt.SOURCE and (dtype, shape) != ("string", [1]):
+        return "one string"
+    return None
+
+
+def _kind(dtype: str) -> str | None:
+    """numpy's letter for a dtype of numbers or bools."""
+    try:
+        kind = np.dtype(dtype).kind
+    except (TypeError, ValueError):
+        return None
+    return kind if kind in "biuf" else None
 
 
 def read_quarantine(root: Path) -> dict[int, list[str]]:
@@ -73,31 +104,9 @@ def read_quarantine(root: Path) -> dict[int, list[str]]:
     path = root / fmt.QUARANTINE
     if not path.exists():
         return {}
-    try:
-        raw = fmt.read_json(path)["episodes"]
-        return {int(index): [str(reason) for reason in reasons] for index, reasons in raw.items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{path} is damaged ({error!r}); delete it and check the dataset again") from error
-
-
-def count_problems(info: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How `info.json` and `meta/episodes` contradict each other."""
-    problems = []
-    indices = [row["episode_index"] for row in rows]
-    if indices != list(range(info["total_episodes"])):
-        problems.append(f"total_episodes is {info['total_episodes']}, but meta/episodes has {span(indices)}")
-    frames = sum(row["length"] for row in rows)
-    if frames != info["total_frames"]:
-        problems.append(
-            f"total_frames is {info['total_frames']}, but the episodes of meta/episodes sum to {frames}"
-        )
-    return problems
-
-
-def require_counts(root: Path, info: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a dataset whose files contradict each other."""
-    if problems := count_problems(info, rows):
-        raise DatasetError(f"{root / fmt.INFO}: {'; '.join(problems)}; {CHECK}")
+    with parsing(path, "delete it and check the dataset again"):
+        aside = fmt.read_json(path)["episodes"]
+        return {int(index): [str(reason) for reason in reasons] for index, reasons in aside.items()}
 
 
 def read_data(
@@ -106,30 +115,18 @@ def read_data(
     """Columns of one data file as numpy arrays; of still images, the encoded bytes as objects.
 
     Raises:
-        DatasetError: the file is missing, cut short, larger than the dataset says, or lacks a column.
+        DamagedFileError: the file is missing, cut short, larger than the dataset says, or lacks a column.
     """
     fix = f"restore the file, or {CHECK}"
-    try:
-        file = pq.ParquetFile(path)
-        if file.metadata.num_rows > max_rows:
-            raise DatasetError(f"{path} has {file.metadata.num_rows} rows, the dataset has {max_rows}; {fix}")
-        missing = [key for key in keys if key not in file.schema_arrow.names]
-        if missing:
-            raise DatasetError(f"{path} lacks the columns {missing}; {fix}")
-    except (OSError, pa.ArrowException, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        what = "cannot be read, it may be cut short" if path.exists() else "is missing"
-        raise DatasetError(f"{path} {what} ({error}); {fix}") from error
-    table = fmt.read_table(path, fix=fix, columns=list(keys))
+    table = fmt.read_table(path, fix=fix, columns=list(keys), max_rows=max_rows)
     columns = {}
-    for key in keys:
-        if features[key]["dtype"] == "image":
-            columns[key] = np.array(
-                [cell and cell.get("bytes") for cell in table[key].to_pylist()], dtype=object
-            )
-        else:
-            columns[key] = fmt.numpy_column(table[key], features[key], where=f"{path}: {key}")
+    with parsing(path, fix):
+        for key in keys:
+            if features[key]["dtype"] == "image":
+                cells = table[key].to_pylist()
+                columns[key] = np.array([cell and cell.get("bytes") for cell in cells], dtype=object)
+            else:
+                columns[key] = fmt.numpy_column(table, key, features[key], path=path)
     return columns
 
 
@@ -137,7 +134,8 @@ def rows_by_episode(table: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
     """The rows of each episode in a file, in the order of their frames."""
     order = np.lexsort((table["frame_index"], table["episode_index"]))
     indices, starts = np.unique(table["episode_index"][order], return_index=True)
-    return dict(zip(indices.tolist(), np.split(order, starts[1:]), strict=True))
+    stops = [*starts[1:], len(order)]
+    return {i: order[a:b] for i, a, b in zip(indices.tolist(), starts.tolist(), stops, strict=False)}
 
 
 def locate(
@@ -146,41 +144,24 @@ def locate(
     """The rows of episode `index`, in the order of its frames; `rows` is what `rows_by_episode` gives.
 
     Raises:
-        DatasetError: the episode has too few or too many rows, or its frames are not 0, 1, 2 ...
+        DamagedFileError: the episode has too few or too many rows, or its frames are not 0, 1, 2 ...
     """
     at = rows.get(index, np.empty(0, np.int64))
     if len(at) != length:
-        raise DatasetError(f"{path}: episode {index} has {len(at)} rows, its length is {length}; {CHECK}")
+        raise DamagedFileError(path, f"episode {index} has {len(at)} rows, its length is {length}", CHECK)
     if not np.array_equal(table["frame_index"][at], np.arange(length)):
-        raise DatasetError(f"{path}: the frames of episode {index} are not 0 to {length - 1}; {CHECK}")
+        raise DamagedFileError(path, f"the frames of episode {index} are not 0 to {length - 1}", CHECK)
     return at
 
 
-def decode_still(data: object, image: Image, *, where: str) -> np.ndarray:
-    """One encoded picture as `[C h w]` uint8."""
+def decode_still(data: object, image: Image, *, path: Path) -> np.ndarray:
+    """One encoded picture of the data file `path` as `[C h w]` uint8."""
     from PIL import Image as Still
-    from PIL import UnidentifiedImageError
 
-    try:
+    with parsing(path, CHECK):
         if not isinstance(data, bytes):
             raise ValueError("the picture is missing")
         with Still.open(io.BytesIO(data)) as still:
             if still.size != (image.width, image.height):
                 raise ValueError(f"the picture is {still.size[1]} x {still.size[0]}")
             return np.asarray(still.convert("RGB")).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DatasetError(f"{where}: {error}; {CHECK}") from error
-
-
-def span(indices: Iterable[int]) -> str:
-    """Episode indices in a few words: `episodes 0 to 4, 7`."""
-    listed = list(indices)
-    runs: list[tuple[int, int]] = []
-    for index in listed:
-        if runs and index == runs[-1][1] + 1:
-            runs[-1] = runs[-1][0], index
-        else:
-            runs.append((index, index))
-    said = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in runs[:MOST_RUNS])
-    more = f" ... {len(listed)} in all" if len(runs) > MOST_RUNS else ""
-    return f"episode{'s' * (len(listed) > 1)} {said}{more}" if listed else "no episodes"

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Image, Spec, Vector
+from robopolicy.data.damage import CHECK, RESTORE, DamagedFileError, count, parsing
 
 VERSION = "v3.0"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
@@ -151,6 +152,15 @@ def image_size(feature: Mapping[str, Any]) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
+def require_column(values: np.ndarray, key: str, feature: Mapping[str, Any]) -> None:
+    """Raises ValueError where `values [L ...]` do not fill the feature's shape, or are text, not numbers."""
+    shape, text = feature["shape"], feature["dtype"] == "string"
+    if values.size != len(values) * int(np.prod(shape)) or (values.dtype.kind in "OU") != text:
+        raise ValueError(
+            f"{key} is {values.dtype} {values.shape}, the dataset has {feature['dtype']} {shape}"
+        )
+
+
 def arrow_column(values: np.ndarray, feature: Mapping[str, Any]) -> pa.Array:
     """`values [L ...]` as the Arrow array that the feature asks for."""
     shape, dtype = list(feature["shape"]), feature["dtype"]
@@ -166,12 +176,13 @@ def arrow_column(values: np.ndarray, feature: Mapping[str, Any]) -> pa.Array:
     return array
 
 
-def numpy_column(column: pa.ChunkedArray, feature: Mapping[str, Any], *, where: str) -> np.ndarray:
-    """Inverse of `arrow_column`: `[L]` for shape (1,), else `[L *shape]`.
+def numpy_column(table: pa.Table, key: str, feature: Mapping[str, Any], *, path: Path) -> np.ndarray:
+    """Column `key` of the file `path`, as `arrow_column` made it: `[L]` for shape (1,), else `[L *shape]`.
 
     Raises:
-        DatasetError: values are missing or do not fill the shape.
+        DamagedFileError: values are missing, do not fill the shape or are of another type.
     """
+    column = table[key]
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # pyarrow returns one where there are no chunks
         array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
@@ -180,15 +191,15 @@ def numpy_column(column: pa.ChunkedArray, feature: Mapping[str, Any], *, where: 
         array = array.flatten()
     wanted = rows * int(np.prod(shape))
     if array.null_count or len(array) != wanted:
-        raise DatasetError(
-            f"{where} has missing or ragged values; restore the file or quarantine the episode"
-        )
+        raise DamagedFileError(path, f"{key} has missing or ragged values", f"restore the file, or {CHECK}")
     if feature["dtype"] == "string":
         return np.array(array.to_pylist(), dtype=object)
     try:
-        values = array.to_numpy(zero_copy_only=False).astype(feature["dtype"], copy=False)
+        with np.errstate(invalid="ignore"):  # a float that is no integer is refused by what is checked later
+            values = array.to_numpy(zero_copy_only=False).astype(feature["dtype"], copy=False)
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"{where} is {array.type}, {INFO} says {feature['dtype']}") from error
+        problem = f"{key} is {array.type}, {INFO} says {feature['dtype']}"
+        raise DamagedFileError(path, problem, f"restore the file, or {CHECK}") from error
     return values.reshape(rows) if shape == [1] else values.reshape(rows, *shape)
 
 
@@ -247,37 +258,57 @@ def tasks_table(tasks: list[str]) -> pa.Table:
 
 def read_tasks(root: Path) -> dict[int, str]:
     """Task index to instruction; the instruction is the pandas index, whatever its column is called."""
-    table = read_table(root / TASKS, fix="restore the file")
-    others = [name for name in table.column_names if name != "task_index"]
-    pandas = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
-    named = [name for name in pandas.get("index_columns", []) if name in others] or others[:1]
-    if "task_index" not in table.column_names or not named:
-        raise DatasetError(f"{root / TASKS} has columns {table.column_names}; a task index is missing")
-    index, text = table["task_index"].to_pylist(), table[named[0]].to_pylist()
-    return {int(i): str(t) for i, t in zip(index, text, strict=True)}
+    path = root / TASKS
+    table = read_table(path)
+    with parsing(path):
+        others = [name for name in table.column_names if name != "task_index"]
+        pandas = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+        named = [name for name in pandas.get("index_columns", []) if name in others] or others[:1]
+        if "task_index" not in table.column_names or not named:
+            raise DamagedFileError(path, f"a task index is missing, the columns are {table.column_names}")
+        pairs = list(zip(table["task_index"].to_pylist(), table[named[0]].to_pylist(), strict=True))
+        tasks = {count(index, "task_index"): text for index, text in pairs}
+        if len(tasks) < len(pairs) or not all(isinstance(text, str) for text in tasks.values()):
+            raise ValueError("a task is there twice or has no text")
+    return tasks
 
 
-def read_table(path: Path, *, fix: str, columns: list[str] | None = None) -> pa.Table:
-    """A parquet file. Raises DatasetError that names the file and `fix` when it is missing or damaged."""
+def read_table(
+    path: Path, *, fix: str = RESTORE, columns: list[str] | None = None, max_rows: int | None = None
+) -> pa.Table:
+    """A parquet file.
+
+    Raises:
+        DamagedFileError: it is missing, cannot be read, lacks one of `columns` or has more than `max_rows`.
+    """
     try:
         file = pq.ParquetFile(path)
+        rows = file.metadata.num_rows
+        if max_rows is not None and rows > max_rows:
+            raise DamagedFileError(path, f"has {rows} rows, the dataset has {max_rows}", fix)
+        if missing := [key for key in columns or () if key not in file.schema_arrow.names]:
+            raise DamagedFileError(path, f"lacks the columns {missing}", fix)
         return file.read(columns=columns)
     except (OSError, pa.ArrowException, ValueError) as error:
         missing = not path.exists()
-        what = "is missing" if missing else f"cannot be read, it may be cut short ({error})"
-        raise DatasetError(f"{path} {what}; {fix}") from error
+        problem = "is missing" if missing else f"cannot be read, it may be cut short ({error})"
+        raise DamagedFileError(path, problem, fix) from error
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file. Raises DatasetError that names the file when it is missing or damaged."""
-    try:
-        if path.stat().st_size > _MAX_JSON:
-            raise DatasetError(f"{path} is larger than {_MAX_JSON >> 20} MB; this is not a dataset's")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path} is missing; give the folder of a LeRobotDataset v3.0") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is damaged ({error}); restore the file") from error
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises DamagedFileError when it is missing, damaged or no object."""
+    with parsing(path):
+        try:
+            if path.stat().st_size > _MAX_JSON:
+                raise ValueError(f"it is larger than {_MAX_JSON >> 20} MB")
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise DamagedFileError(path, "is missing") from error
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds {str(content)[:60]!r}, an object is meant")
+    return content
 
 
 def write_json(path: Path, value: object) -> None:
@@ -308,7 +339,7 @@ def resolve(root: Path, template: object, **fields: int | str) -> Path:
     """The file that a template of `info.json` names.
 
     Raises:
-        DatasetError: the template asks for unknown fields, is absolute, or leads out of the dataset.
+        DamagedFileError: the template asks for unknown fields, is absolute, or leads out of the dataset.
     """
     try:
         if not isinstance(template, str):
@@ -318,11 +349,13 @@ def resolve(root: Path, template: object, **fields: int | str) -> Path:
             raise ValueError(f"it may only hold {sorted(fields)}")
         path = (root / template.format(**fields)).resolve()
         inside = path.is_relative_to(root.resolve())
-    except (ValueError, OSError) as error:
-        raise DatasetError(f"{root / INFO}: the path template {template!r} is not valid: {error}") from error
+    except (ValueError, OSError, MemoryError) as error:
+        problem = f"the path template {template!r} is not valid: {error}"
+        raise DamagedFileError(root / INFO, problem, "correct the template") from error
     if not inside:
-        raise DatasetError(
-            f"{root / INFO}: the path template {template!r} leads to {path}, outside the dataset; "
-            "correct the template, or copy the files it links to into the dataset"
+        raise DamagedFileError(
+            root / INFO,
+            f"the path template {template!r} leads to {path}, outside the dataset",
+            "correct the template, or copy the files it links to into the dataset",
         )
     return path

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,14 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data import format as fmt
 from robopolicy.data import video
-from robopolicy.data.stats import image_histogram
+from robopolicy.data.damage import count, parsing
+from robopolicy.data.stats import image_histogram, read_histogram
 from robopolicy.data.store import SOURCES, source_codes
 
 FOLDER = ".journal"
-_EPISODE = "episode-"
+EPISODE = "episode-"
+MOVE = "restore it, or move the folder .journal elsewhere"
+SET_ASIDE = "move the folder of the episode out of the journal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +46,21 @@ class Entry:
         return int(self.meta["length"])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Feature key to `[L ...]`; vectors and scalars, without the index columns."""
-        with np.load(self.folder / "columns.npz", allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+        """Feature key to `[L ...]`; vectors and scalars, without the index columns.
+
+        Raises:
+            DamagedFileError: the file cannot be read, or a column is not as long as the episode.
+        """
+        path = self.folder / "columns.npz"
+        with parsing(path, SET_ASIDE):
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    columns = {key: arrays[key] for key in arrays.files}
+            except zipfile.BadZipFile as error:
+                raise ValueError(str(error)) from error
+            if lengths := {key: len(c) for key, c in columns.items() if len(c) != self.length}:
+                raise ValueError(f"the episode has {self.length} steps, {lengths}")
+        return columns
 
     def size(self) -> int:
         """Bytes of its columns."""
@@ -67,15 +83,40 @@ def header(root: Path) -> tuple[Spec, str] | None:
     path = root / FOLDER / "header.json"
     if not path.exists():
         return None
-    raw = fmt.read_json(path)
-    return Spec.from_json(json.dumps(raw["spec"])), str(raw["robot_type"])
+    with parsing(path, MOVE):
+        raw = fmt.read_json(path)
+        spec = Spec.from_json(json.dumps(raw["spec"]))
+        if abs(spec.control_hz - round(spec.control_hz)) > 1e-9 or not 0 < spec.control_hz <= 10_000:
+            raise ValueError(f"control_hz is {spec.control_hz}, whole frames a second are meant")
+        return spec, str(raw["robot_type"])
 
 
 def entries(root: Path, *, committed: int) -> list[Entry]:
-    """The finished episodes from number `committed` on, in order; earlier ones are in the dataset already."""
-    numbered = sorted((int(f.name.removeprefix(_EPISODE)), f) for f in (root / FOLDER).glob(f"{_EPISODE}*"))
-    waiting = [folder for number, folder in numbered if number >= committed]
-    return [Entry(folder=folder, meta=fmt.read_json(folder / "episode.json")) for folder in waiting]
+    """The finished episodes from number `committed` on, in order; earlier ones are in the dataset already.
+
+    Raises:
+        DamagedFileError: one of them cannot be read.
+    """
+    found = []
+    for folder in (root / FOLDER).glob(f"{EPISODE}*"):
+        with parsing(folder, SET_ASIDE):
+            number = int(folder.name.removeprefix(EPISODE))
+        if number >= committed:
+            found.append((number, folder))
+    return [_entry(folder) for _, folder in sorted(found)]
+
+
+def _entry(folder: Path) -> Entry:
+    path = folder / "episode.json"
+    with parsing(path, SET_ASIDE):
+        meta = fmt.read_json(path)
+        count(meta["length"], "length", least=1)
+        count(meta["seed"], "seed", least=-1)
+        if not isinstance(meta["text"], str) or not isinstance(meta["columns"], dict):
+            raise ValueError("text or columns are of another type")
+        for histogram in meta["histograms"].values():
+            read_histogram(histogram)
+    return Entry(folder=folder, meta=meta)
 
 
 def clear(root: Path) -> None:
@@ -114,7 +155,7 @@ def write(
             path = aside / f"{camera}.mp4"
             if camera not in videos or not video.cut(videos[camera], path, fps=fps):
                 video.encode(path, episode.images[camera], fps=fps, codec=codec)
-        fmt.publish(aside, root / FOLDER / f"{_EPISODE}{index:06d}")
+        fmt.publish(aside, root / FOLDER / f"{EPISODE}{index:06d}")
     except OSError as error:
         raise DatasetError(
             f"episode {index} of {root} could not be written ({error.strerror or error}); the {index} "

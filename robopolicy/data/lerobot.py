@@ -10,19 +10,20 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robopolicy.core.errors import DatasetError, UserError
-from robopolicy.core.spec import Image
+from robopolicy.core.errors import DatasetError
+from robopolicy.core.spec import Image, Spec
 from robopolicy.core.types import Episode
 from robopolicy.data import files, journal, video
 from robopolicy.data import format as fmt
-from robopolicy.data.assemble import own_part, read_episode_rows, recover
+from robopolicy.data.assemble import own_part, recover
+from robopolicy.data.damage import CHECK, DamagedFileError
+from robopolicy.data.episodes import EpisodeRow, episode_row, require_counts, scan_rows, span
 from robopolicy.data.store import SOURCES, Store
 
 _log = logging.getLogger(__name__)
@@ -42,17 +43,7 @@ def open_dataset(path: str | Path, *, cache: Path | None = None) -> Dataset:
     if not root.is_dir():
         raise DatasetError(f"there is no dataset at {root}; give a folder, or record one first")
     recover(root)
-    return Dataset(root, cache=cache or root / ".cache")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodeRow:
-    """Where an episode is: its key, length, instruction file and frames."""
-
-    index: int
-    length: int
-    data: Path
-    clips: Mapping[str, video.Clip]
+    return Dataset(root, cache=cache)
 
 
 class Dataset:
@@ -68,30 +59,30 @@ class Dataset:
         quarantined: index of each episode that is skipped, with the reasons.
     """
 
-    def __init__(self, root: Path, *, cache: Path) -> None:
-        self.root, self._cache = root, cache
+    def __init__(self, root: Path, *, cache: Path | None = None) -> None:
+        self.root, self._cache = root, cache or root / ".cache"
         self.info = files.read_info(root)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps: float = self.info["fps"]
         self.robot_type = str(self.info.get("robot_type"))
         self.tasks = fmt.read_tasks(root)
         self.quarantined = files.read_quarantine(root)
-        rows = read_episode_rows(root)
+        rows, damage = scan_rows(root)
         # a living recorder may be assembling: what it vouches for counts
         if journal.header(root) is not None:
             rows = [row for row in rows if row["episode_index"] < self.info["total_episodes"]]
-        if not self.quarantined:
-            files.require_counts(root, self.info, rows)
+        require_counts(root, self.info, rows, damage, self.quarantined)
         keep = [row for row in rows if row["episode_index"] not in self.quarantined]
         self._cameras = fmt.cameras_of(self.features)
-        self.episodes = {row["episode_index"]: self._episode_row(row) for row in keep}
+        self.episodes = {row["episode_index"]: episode_row(root, self.info, row) for row in keep}
         self._seeds: dict[int, int] = {}
+        self.spec = fmt.foreign_spec(self.features, fps=self.fps, text=any(self.tasks.values()))
         if (root / fmt.OWN).exists():
+            offered = self.spec
             self.spec, batches = own_part(root)
+            _require_fit(root, self.spec, offered)
             for batch in batches:
                 self._seeds |= {batch["first_episode"] + i: seed for i, seed in enumerate(batch["seeds"])}
-        else:
-            self.spec = fmt.foreign_spec(self.features, fps=self.fps, text=any(self.tasks.values()))
         if self.quarantined:
             _log.warning("%s: %d quarantined episodes are skipped", root, len(self.quarantined))
 
@@ -125,15 +116,13 @@ class Dataset:
         used |= {fmt.SOURCE, *fmt.INDEX_FEATURES}
         total = int(stop[-1])
         no = np.zeros(total, dtype=bool)
-        done, truncated = columns.get(fmt.DONE, no), columns.get(fmt.TRUNCATED, no)
+        done, truncated = (columns.get(key, no).astype(bool) for key in (fmt.DONE, fmt.TRUNCATED))
         source = columns.get(fmt.SOURCE, np.full(total, SOURCES[0], dtype=object))
         codes = {name: code for code, name in enumerate(SOURCES)}
         ids = {index: i for i, index in enumerate(self.tasks)}
         unknown = set(np.unique(columns["task_index"]).tolist()) - ids.keys()
         if unknown:
-            raise DatasetError(
-                f"{self.root / fmt.TASKS} lacks task_index {sorted(unknown)}; restore the file"
-            )
+            raise DamagedFileError(self.root / fmt.TASKS, f"lacks task_index {sorted(unknown)}")
         return Store(
             spec=spec,
             state=self._vector(columns, (fmt.STATE, fmt.ENV_STATE), spec.state.names, total),
@@ -163,7 +152,7 @@ class Dataset:
                     f"episode {index} of {self.root} is quarantined: {self.quarantined[index][0]}"
                 )
             if index not in self.episodes:
-                raise DatasetError(f"{self.root} has no episode {index}; it has {files.span(self.episodes)}")
+                raise DatasetError(f"{self.root} has no episode {index}; it has {span(self.episodes)}")
         if not wanted:
             raise DatasetError(
                 f"{self.root} holds no readable episode; record some, or choose another dataset"
@@ -189,11 +178,6 @@ class Dataset:
     ) -> np.ndarray:
         present = [key for key in keys if key in columns]
         have = [name for key in present for name in fmt.feature_names(key, self.features[key])]
-        missing = [name for name in names if name not in have]
-        if missing:
-            raise DatasetError(
-                f"{self.root}: {fmt.OWN} names {missing}, which {fmt.INFO} does not have; restore either file"
-            )
         values = [columns[key].reshape(total, -1) for key in present] or [np.empty((total, 0))]
         at = [have.index(name) for name in names]
         return np.ascontiguousarray(np.concatenate(values, axis=1)[:, at], dtype=np.float32)
@@ -234,37 +218,24 @@ class Dataset:
                 if row.data == path:
                     at = files.locate(table, found, row.index, row.length, path)
                     for frame, data in enumerate(table[key][at]):
-                        out[start + frame] = files.decode_still(
-                            data, image, where=f"{path}, episode {row.index}"
-                        )
+                        out[start + frame] = files.decode_still(data, image, path=path)
 
-    def _episode_row(self, row: Mapping[str, Any]) -> EpisodeRow:
-        try:
-            at = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
-            clips = {}
-            for name, key in self._cameras.items():
-                if self.features[key]["dtype"] == "video":
-                    clips[name] = video.Clip(
-                        path=fmt.resolve(
-                            self.root,
-                            self.info["video_path"],
-                            video_key=key,
-                            chunk_index=int(row[f"videos/{key}/chunk_index"]),
-                            file_index=int(row[f"videos/{key}/file_index"]),
-                        ),
-                        start=round(float(row[f"videos/{key}/from_timestamp"]) * self.fps),
-                        length=int(row["length"]),
-                    )
-            data = fmt.resolve(self.root, self.info["data_path"], **at)
-            return EpisodeRow(
-                index=int(row["episode_index"]), length=int(row["length"]), data=data, clips=clips
+
+def _require_fit(root: Path, own: Spec, offered: Spec) -> None:
+    """What our own file says must be there as `info.json` says it; bounds, units and meaning are its own."""
+    path = root / fmt.OWN
+    for part in ("state", "action"):
+        missing = set(getattr(own, part).names) - set(getattr(offered, part).names)
+        if missing:
+            raise DamagedFileError(
+                path, f"names {sorted(map(str, missing))} of the {part}, {fmt.INFO} does not"
             )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise DatasetError(
-                f"meta/episodes of {self.root}, episode {row.get('episode_index')}: {error!r}; {files.CHECK}"
-            ) from error
+    if own.images != {name: offered.images.get(name) for name in own.images}:
+        raise DamagedFileError(path, f"the cameras are {own.images}, in {fmt.INFO} {offered.images}")
+    if abs(own.control_hz - offered.control_hz) > 1e-6:
+        raise DamagedFileError(
+            path, f"control_hz is {own.control_hz}, fps in {fmt.INFO} {offered.control_hz}"
+        )
 
 
 def _is_column(key: str, feature: Mapping[str, Any]) -> bool:
@@ -275,4 +246,4 @@ def _stat(path: Path) -> Any:
     try:
         return path.stat()
     except OSError as error:
-        raise DatasetError(f"{path} is missing; restore the file, or {files.CHECK}") from error
+        raise DamagedFileError(path, "is missing", f"restore the file, or {CHECK}") from error

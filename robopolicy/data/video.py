@@ -17,17 +17,19 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Image
+from robopolicy.data.damage import CHECK, DamagedFileError
 
 MAX_SIDE = 4096  # pixels; a file that asks for more is refused before anything is decoded
 _CODECS = {
     "libsvtav1": {"g": "2", "crf": "30", "preset": "12"},
     "libx264": {"g": "2", "crf": "23", "bf": "0", "preset": "fast"},
 }
+_REORDERED = 32  # frames by which packets may be out of order, where a video has frames that look ahead
 _NAMES = {"libsvtav1": "av1", "libx264": "h264", "libdav1d": "av1"}
 
 
@@ -68,16 +70,14 @@ def encode(path: Path, frames: np.ndarray, *, fps: int, codec: str | None = None
 
 def signature(path: Path) -> tuple[object, ...]:
     """What two files must share to be joined: codec, its header, pixel format and size."""
-    with _reported(path), av.open(str(path)) as container:
-        stream = container.streams.video[0]
+    with _opened(path) as (_, stream):
         context = stream.codec_context
         return context.name, context.extradata, stream.pix_fmt, stream.height, stream.width
 
 
 def probe(path: Path) -> dict[str, object]:
     """What LeRobot keeps of a video in `info.json`."""
-    with _reported(path), av.open(str(path)) as container:
-        stream = container.streams.video[0]
+    with _opened(path) as (container, stream):
         name = stream.codec_context.name
         return {
             "video.height": stream.height,
@@ -91,36 +91,36 @@ def probe(path: Path) -> dict[str, object]:
         }
 
 
-def decode(path: Path, *, fps: float, image: Image) -> Iterator[tuple[int, np.ndarray]]:
-    """All frames of a file in order, as (frame number on the clock of `fps`, `[C h w]` uint8).
+def decode(path: Path, *, fps: float, image: Image, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames of a file in order, as (frame number on the clock of `fps`, `[C h w]` uint8).
+
+    They begin with the key frame at or before frame `start`.
 
     Raises:
-        DatasetError: the file cannot be decoded, or its frames do not have the size that the dataset says.
+        DamagedFileError: the file cannot be decoded, or its frames do not have the dataset's size.
     """
-    with _reported(path), av.open(str(path)) as container:
-        if not container.streams.video:
-            raise DatasetError(f"{path} holds no video; restore the file")
-        stream = container.streams.video[0]
+    with _opened(path) as (container, stream):
         if (stream.height, stream.width) != (image.height, image.width) or max(
             stream.height, stream.width
         ) > MAX_SIDE:
-            raise DatasetError(
-                f"{path} has frames of {stream.height} x {stream.width}, the dataset says {image.height} x "
-                f"{image.width} (at most {MAX_SIDE}); restore the file or mend meta/info.json"
+            raise DamagedFileError(
+                path,
+                f"has frames of {stream.height} x {stream.width}, the dataset says {image.height} x "
+                f"{image.width} (at most {MAX_SIDE})",
+                "restore the file or mend meta/info.json",
             )
+        _seek(container, stream, start, fps)
         for frame in container.decode(stream):
             if (frame.height, frame.width) != (image.height, image.width):
-                raise DatasetError(f"{path} changes its frame size on the way; restore the file")
+                raise DamagedFileError(path, "changes its frame size on the way")
             yield _number(frame.pts, stream, fps), frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
 
 
-def frame_numbers(path: Path, *, fps: float) -> set[int]:
-    """The numbers of the frames that a file holds, from its packets, without decoding them."""
-    with _reported(path), av.open(str(path)) as container:
-        if not container.streams.video:
-            raise DatasetError(f"{path} holds no video; restore the file")
-        stream = container.streams.video[0]
-        return {_number(p.pts, stream, fps) for p in container.demux(stream) if p.pts is not None}
+def frame_numbers(path: Path, *, fps: float) -> np.ndarray:
+    """The numbers of the frames that a file holds, `[F]` int64 in order, from its packets, not decoded."""
+    with _opened(path) as (container, stream):
+        numbers = {_number(p.pts, stream, fps) for p in container.demux(stream) if p.pts is not None}
+        return np.array(sorted(numbers), dtype=np.int64)
 
 
 def cut(clip: Clip, path: Path, *, fps: float) -> bool:
@@ -128,21 +128,21 @@ def cut(clip: Clip, path: Path, *, fps: float) -> bool:
 
     Returns False, with nothing written, where the clip does not begin with a key frame or lacks a frame.
     """
-    with _reported(clip.path), av.open(str(clip.path)) as container:
-        stream = container.streams.video[0]
-        numbered = [
-            (_number(packet.pts, stream, fps), packet)
-            for packet in container.demux(stream)
-            if packet.pts is not None
-        ]
-        packets = [packet for number, packet in numbered if 0 <= number - clip.start < clip.length]
+    packets: list[av.Packet] = []
+    with _opened(clip.path) as (container, stream):
+        _seek(container, stream, clip.start, fps)
+        for packet in container.demux(stream):
+            number = _number(packet.pts, stream, fps)
+            if packet.pts is None or number >= clip.start + clip.length + _REORDERED:
+                break
+            if 0 <= number - clip.start < clip.length:
+                packets.append(packet)
         in_order = all(packet.pts == packet.dts for packet in packets)
         if len(packets) != clip.length or not packets[0].is_keyframe or not in_order:
             return False
         with av.open(str(path), "w", format="mp4") as out:
-            _copy(
-                out, out.add_stream_from_template(stream, opaque=True), packets, at=0, stream=stream, fps=fps
-            )
+            target = out.add_stream_from_template(stream, opaque=True)
+            _copy(out, target, packets, at=0, stream=stream, fps=fps)
     return True
 
 
@@ -153,15 +153,14 @@ def join(sources: Sequence[tuple[Path, int]], path: Path, *, fps: int) -> None:
     at = 0
     try:
         for source, length in sources:
-            with _reported(source), av.open(str(source)) as container:
-                stream = container.streams.video[0]
+            with _opened(source) as (container, stream):
                 if out is None or target is None:
                     out = av.open(str(path), "w", format="mp4")
                     target = out.add_stream_from_template(stream, opaque=True)
                 packets = (packet for packet in container.demux(stream) if packet.pts is not None)
                 copied = _copy(out, target, packets, at=at, stream=stream, fps=fps)
                 if copied != length:
-                    raise DatasetError(f"{source} has {copied} frames, its episode has {length} steps")
+                    raise DamagedFileError(source, f"has {copied} frames, its episode has {length} steps")
                 at += length
     finally:
         if out is not None:
@@ -193,30 +192,41 @@ def _copy(
 
 
 def read_clips(clips: Sequence[Clip], out: np.ndarray, *, fps: float, image: Image) -> None:
-    """Decode clips one after the other into `out [F C h w]`; each file is decoded once.
+    """Decode clips one after the other into `out [F C h w]`; nothing is decoded but what they need.
 
     Raises:
-        DatasetError: names the file and the number of the first missing frame.
+        DamagedFileError: names the file and the number of the first missing frame.
     """
-    row = np.concatenate([[0], np.cumsum([clip.length for clip in clips])])
-    for path in dict.fromkeys(clip.path for clip in clips):
-        mine = [i for i, clip in enumerate(clips) if clip.path == path]
-        end = max(clips[i].start + clips[i].length for i in mine)
-        target = np.full(end, -1, dtype=np.int64)
-        for i in mine:
-            target[clips[i].start : clips[i].start + clips[i].length] = np.arange(row[i], row[i + 1])
-        for number, frame in decode(path, fps=fps, image=image):
-            if number >= end:
-                break
-            if number >= 0 and target[number] >= 0:
-                out[target[number]] = frame
-                target[number] = -1
-        left = np.flatnonzero(target >= 0)
-        if len(left):
-            raise DatasetError(
-                f"{path} lacks frame {left[0]} ({len(left)} frames are missing of {end}); restore the file, "
-                "or run `robopolicy data check` to quarantine the episode"
-            )
+    row = np.cumsum([0, *(clip.length for clip in clips)]).tolist()
+    placed = sorted(zip(clips, row, strict=False), key=lambda pair: (pair[0].path, pair[0].start))
+    runs: list[list[tuple[Clip, int]]] = []
+    end = 0
+    for clip, at in placed:  # clips that follow one another are decoded in one go
+        if not runs or runs[-1][0][0].path != clip.path or clip.start > end:
+            runs.append([])
+            end = 0
+        runs[-1].append((clip, at))
+        end = max(end, clip.start + clip.length)
+    for run in runs:
+        _read_run(run, out, fps=fps, image=image)
+
+
+def _read_run(run: Sequence[tuple[Clip, int]], out: np.ndarray, *, fps: float, image: Image) -> None:
+    path, start = run[0][0].path, run[0][0].start
+    end = max(clip.start + clip.length for clip, _ in run)
+    target = np.full(end - start, -1, dtype=np.int64)
+    for clip, at in run:
+        target[clip.start - start : clip.start - start + clip.length] = np.arange(at, at + clip.length)
+    for number, frame in decode(path, fps=fps, image=image, start=start):
+        if number >= end:
+            break
+        if number >= start and target[number - start] >= 0:
+            out[target[number - start]] = frame
+            target[number - start] = -1
+    left = np.flatnonzero(target >= 0)
+    if len(left):
+        problem = f"lacks frame {start + left[0]} ({len(left)} frames are missing of {end - start})"
+        raise DamagedFileError(path, problem, f"restore the file, or {CHECK}")
 
 
 def frame_cache(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> np.ndarray:
@@ -242,9 +252,10 @@ def frame_cache(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray],
     try:
         cached = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise DatasetError(f"the frame cache {path} is damaged ({error}); delete the file") from error
+        raise DamagedFileError(path, f"the frame cache is damaged ({error})", "delete the file") from error
     if cached.shape != shape or cached.dtype != np.uint8:
-        raise DatasetError(f"the frame cache {path} holds {cached.shape}, not {shape}; delete the file")
+        problem = f"the frame cache holds {cached.shape}, not {shape}"
+        raise DamagedFileError(path, problem, "delete the file")
     return cached
 
 
@@ -256,6 +267,17 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return frames
 
 
+def _seek(container: InputContainer, stream: VideoStream, number: int, fps: float) -> None:
+    """Go to the key frame at or before frame `number`; to the beginning where the index leads elsewhere."""
+    if number <= 0:
+        return
+    at = int(number / (Fraction(fps).limit_denominator(1001) * _base(stream)))
+    container.seek(at, stream=stream)
+    packet = next(container.demux(stream), None)
+    before = packet is not None and packet.pts is not None and _number(packet.pts, stream, fps) <= number
+    container.seek(at if before else 0, stream=stream)
+
+
 def _number(pts: int | None, stream: VideoStream, fps: float) -> int:
     return -1 if pts is None else round(float(pts * _base(stream)) * fps)
 
@@ -265,9 +287,19 @@ def _base(stream: VideoStream) -> Fraction:
 
 
 @contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its first video stream."""
+    with _reported(path), av.open(str(path)) as container:
+        if not container.streams.video:
+            raise DamagedFileError(path, "holds no video")
+        yield container, container.streams.video[0]
+
+
+@contextlib.contextmanager
 def _reported(path: Path) -> Iterator[None]:
     """Turn what FFmpeg and the disk say into an error that names the file."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        raise DatasetError(f"video {path}: {error}; restore the file, or free space and try again") from error
+        problem, fix = f"the video cannot be read or written ({error})", "restore the file, or free space"
+        raise DamagedFileError(path, problem, fix) from error

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ from scenes import assert_same, make_episode, make_spec
 from robopolicy.core.errors import DatasetError
 from robopolicy.data import format as fmt
 from robopolicy.data.check import Report, check, quarantine
-from robopolicy.data.files import span
+from robopolicy.data.episodes import span
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.writer import DatasetWriter
 
@@ -23,6 +25,7 @@ EPISODES = [make_episode(SPEC, 6 + i, seed=i, text=f"task {i}") for i in range(4
 DATA = "data/chunk-000/file-000.parquet"
 LATER_DATA = "data/chunk-000/file-001.parquet"
 META = "meta/episodes/chunk-000/file-000.parquet"
+CAMERA = "observation.images.front"
 VIDEO = "videos/observation.images.front/chunk-000/file-000.mp4"
 
 
@@ -88,7 +91,7 @@ def test_a_truncated_file_costs_its_own_episodes(root: Path, caplog: pytest.LogC
 
 def test_a_dataset_without_its_info_is_a_finding_and_no_dataset_is_a_mistake(root: Path) -> None:
     (root / fmt.INFO).write_text("{")
-    found(root, "info.json", where=fmt.INFO, episodes=set())
+    found(root, "is damaged", where=fmt.INFO, episodes=set())
     (root / fmt.INFO).unlink()
     found(root, "is missing", where=fmt.INFO, episodes=set())
     writer = DatasetWriter(root / "new", spec=SPEC)
@@ -156,7 +159,29 @@ def test_stats_that_do_not_match(root: Path, name: str) -> None:
     stats = json.loads(path.read_text())
     stats["action"][name][-1] += 1
     path.write_text(json.dumps(stats))
-    found(root, f"{name} of action is", where=fmt.STATS, episodes=set())
+    found(root, f"action: {name} is", where=fmt.STATS, episodes=set())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda stats: stats.clear(), "action: the statistics are None"),
+        (lambda stats: stats.pop("action"), "action: the statistics are None"),
+        (lambda stats: stats["action"].pop("std"), "action: std is missing"),
+        (lambda stats: stats["action"].update(min=[0.0]), r"action: min has shape (1,), (2,) is meant"),
+        (lambda stats: stats["action"].update(max="much"), "action: max is much, numbers are meant"),
+        (lambda stats: stats["timestamp"].pop("count"), "timestamp: count is missing"),
+        (lambda stats: stats.pop(CAMERA), f"{CAMERA}: the statistics are None"),
+        (lambda stats: stats[CAMERA].update(mean=[0.1, 0.4, 0.4]), f"{CAMERA}: mean has shape (3,)"),
+        (lambda stats: stats[CAMERA].update(mean=[[[90]], [[110]], [[110]]]), f"{CAMERA}: mean is [90,"),
+        (lambda stats: stats[CAMERA].update(max=[[[255]]] * 3), "are not levels from 0 to 1"),
+    ],
+)
+def test_stats_that_are_missing_or_cannot_be(root: Path, change: Callable[[Any], object], said: str) -> None:
+    stats = json.loads((root / fmt.STATS).read_text())
+    change(stats)
+    (root / fmt.STATS).write_text(json.dumps(stats))
+    found(root, said, where=fmt.STATS, episodes=set())
 
 
 def test_a_video_that_is_too_short(root: Path) -> None:
@@ -180,14 +205,14 @@ def test_quarantine_adds_up_and_a_damaged_one_is_named(root: Path) -> None:
     change(root / LATER_DATA, "action", 0, [np.inf, 0.0])
     assert set(quarantine(root, check(root))) == {0, 2}
     (root / fmt.QUARANTINE).write_text("[]")
-    with pytest.raises(DatasetError, match=r"quarantine\.json is damaged"):
+    with pytest.raises(DatasetError, match=r"quarantine\.json: is damaged"):
         open_dataset(root)
 
 
 def test_a_damaged_own_file_is_named(root: Path) -> None:
     for damage in ("{}", '{"spec": {}, "batches": []}', '{"batches": [3]}'):
         (root / fmt.OWN).write_text(damage)
-        with pytest.raises(DatasetError, match=r"robopolicy\.json is damaged"):
+        with pytest.raises(DatasetError, match=r"robopolicy\.json: is damaged"):
             open_dataset(root)
 
 

@@ -131,7 +131,7 @@ def edit_info(root: Path, **changes: object) -> None:
     [
         ("total_frames", 94, "total_frames is 94, but the episodes of meta/episodes sum to 93"),
         ("total_episodes", 4, "total_episodes is 4"),
-        ("total_episodes", "3", "a count is meant"),
+        ("total_episodes", "3", "a whole number"),
         ("codebase_version", "v2.1", "convert older datasets"),
         ("fps", 0, "a positive number"),
         ("features", {"action": {"dtype": "float32"}}, "dtype, shape, names"),
@@ -206,7 +206,7 @@ def test_an_unknown_or_empty_choice_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path / "nowhere")
     with DatasetWriter(tmp_path / "empty", spec=make_spec()):
         pass
-    with pytest.raises(DatasetError, match="nothing was recorded"):
+    with pytest.raises(DatasetError, match=r"nothing was recorded|no dataset"):
         open_dataset(tmp_path / "empty")
 
 

@@ -40,7 +40,7 @@ def test_encode_join_cut_and_decode(tmp_path: Path, codec: str) -> None:
     seen = read([video.Clip(path=whole, start=0, length=14)])
     assert np.abs(seen.astype(int) - want).max() <= 12
     assert np.abs(seen.astype(int) - want).mean() < 2
-    assert video.frame_numbers(whole, fps=30) == set(range(14))
+    assert video.frame_numbers(whole, fps=30).tolist() == list(range(14))
     assert video.probe(whole)["video.codec"] == {"libsvtav1": "av1", "libx264": "h264"}[codec]
     last = video.Clip(path=whole, start=6, length=8)
     assert video.cut(last, tmp_path / "cut.mp4", fps=30)
