@@ -46,6 +46,7 @@ def evaluate(config: dict[str, Any]) -> Path:
     from robopolicy.core import suites
     from robopolicy.core.build import fill
     from robopolicy.core.checkpoint import open_checkpoint
+    from robopolicy.evaluate.film import check_films
     from robopolicy.evaluate.rollout import evaluate as roll_out
     from robopolicy.evaluate.worker import Protocol
 
@@ -55,13 +56,14 @@ def evaluate(config: dict[str, Any]) -> Path:
     if task is None:
         raise ConfigError(f"{first} does not say what task it was trained for; add task=SUITE/TASK")
     suites.find(task)  # before anything is loaded or rolled out
+    failures = fill(check_films, {"films": config["films"]})
     out = Path(config["output"]) if config["output"] else new_folder(Path("runs/eval"))
     rules = {key: config[key] for key in ("execute", "latency_ticks", "max_steps", "device")}
     protocol = fill(Protocol, {**rules, "task": task, "env_options": config["env"]})
     asked = {key: config[key] for key in ("episodes", "split", "workers", "compare", "looks")}
     with bar(f"evaluating on {task}") as progress:
         results = fill(roll_out, asked, policies=policies, protocol=protocol, out=out, progress=progress)
-    report_results(out, title=f"Evaluation: {task}")
+    report_results(out, out / "report.html", failures=failures)
     print(policy_table(results))
     if results.comparisons:
         print(f"\n{comparison_table(results.comparisons)}")

@@ -124,18 +124,16 @@ def _evaluate_by_hand(run: Run) -> str:
 
 
 def _report(run: Run, report: Report) -> Mapping[str, Any]:
-    from robopolicy.cli.recording import record_results
-    from robopolicy.evaluate.report import StageLine, write_report
-    from robopolicy.evaluate.results import read_results
+    from robopolicy.cli.recording import record_results, report_results
+    from robopolicy.evaluate.report import StageLine
 
     begun = time.monotonic()
     films = record_results(_results(run), recording(run), progress=report)
-    write_report(
-        run.folder / "report.html",
+    report_results(
+        _results(run),
+        _page(run),
         title=f"Quickstart: {run.settings['task']}",
-        results=read_results(_results(run)),
-        curves={run.settings["recipe"]: run.folder / "log.jsonl"},
-        films=films,
+        shown=films,
         stages=[
             StageLine(
                 name=stage.title,
@@ -160,12 +158,17 @@ def _notes(run: Run) -> list[str]:
 
 
 def _report_by_hand(run: Run) -> str:
-    return f"robopolicy view {_results(run)} output={recording(run)}"
+    view = f"robopolicy view {_results(run)}"
+    return f"{view} output={recording(run)} && {view} output={_page(run)}"
 
 
 def recording(run: Run) -> Path:
     """The Rerun recording of a run."""
     return run.folder / "episodes.rrd"
+
+
+def _page(run: Run) -> Path:
+    return run.folder / "report.html"
 
 
 def _results(run: Run) -> Path:

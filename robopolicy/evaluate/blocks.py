@@ -73,7 +73,7 @@ class Keep:
         made_by = provenance()
         self._what = [what, made_by["versions"], made_by["commit"]]
         if folder is not None:
-            with _writing(folder):
+            with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
 
     def run(
@@ -114,26 +114,37 @@ class Keep:
         if self._folder is None:
             return
         path = block_path(self._folder, job.name, job.replica, job.seeds[0])
-        aside = path.with_suffix(".tmp")
         records = [asdict(record) for record in block.records]
-        with _writing(self._folder):
+        with writing(self._folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             np.save(path.with_suffix(".npy"), np.concatenate(block.actions), allow_pickle=False)
-            aside.write_text(json.dumps({"of": self._hash(job), "records": records}, indent=1))
-            os.replace(aside, path)  # last, and whole: where there are records there are actions
+        # last, and whole: where there are records there are actions
+        write_whole(path, json.dumps({"of": self._hash(job), "records": records}, indent=1))
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
     """A disk that refuses (full, read-only, no folder) is the user's to mend."""
     try:
         yield
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror or error}); free some space or choose another "
-            "output folder. Blocks that were finished are kept there"
+            "output folder. What was finished before is kept"
         ) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, or leave what was there before."""
+    aside = path.with_suffix(".tmp")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            aside.write_text(text, encoding="utf-8")
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def block_path(folder: Path, name: str, replica: int, first_seed: int) -> Path:

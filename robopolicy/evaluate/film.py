@@ -23,6 +23,9 @@ from robopolicy.evaluate.blocks import EpisodeRecord, block_path, read_block
 from robopolicy.evaluate.results import read_results
 from robopolicy.evaluate.sketch import draw
 
+FAILURES = 3
+"""Of each policy that are filmed, where nothing else is said."""
+
 
 @runtime_checkable
 class Pictured(Protocol):
@@ -65,22 +68,32 @@ class Reel:
     actions: np.ndarray
 
 
-def reels(folder: Path | str, *, each: int = 1) -> list[Reel]:
-    """The first successes and the first failures of each policy in an evaluation's folder.
+def check_films(films: int) -> int:
+    """Refuse a number of failures that is none; gives it back."""
+    if films < 0:
+        raise ConfigError(f"films is {films}; it must be a number of failures, or 0 for no films at all")
+    return films
+
+
+def reels(folder: Path | str, *, failures: int = FAILURES) -> list[Reel]:
+    """The first success and the first failures of each policy in an evaluation's folder.
 
     Args:
         folder: `out` of `evaluate`.
-        each: how many of either.
+        failures: how many; with 0 the success is left out, too. Of several training seeds, the first.
 
     Raises:
-        ConfigError: there is no evaluation in this folder.
+        ConfigError: there is no evaluation in this folder, or not the actions of its episodes.
     """
     folder, found = Path(folder), []
-    for name, runs in read_results(folder)["runs"].items():
+    check_films(failures)
+    results = read_results(folder)
+    rows = results["protocol"]["block_rows"]
+    for name, runs in results["runs"].items():
         records = [EpisodeRecord(**record) for record in runs[0]["episodes"]]
-        for success in (True, False):
-            chosen = [record for record in records if record.success == success][:each]
-            found += [Reel(name, record, _actions(folder, name, records, record)) for record in chosen]
+        for success, most in ((True, min(1, failures)), (False, failures)):
+            chosen = [at for at, record in enumerate(records) if record.success == success][:most]
+            found += [Reel(name, records[at], _actions(folder, name, records, at, rows)) for at in chosen]
     return found
 
 
@@ -94,7 +107,7 @@ def films(
     folder: Path | str,
     env: Env,
     *,
-    each: int = 1,
+    failures: int = FAILURES,
     count: int = 6,
     observers: Sequence[Observer] = (),
     progress: Callable[[int, int], None] | None = None,
@@ -102,13 +115,13 @@ def films(
     """Film the reels of an evaluation.
 
     Args:
-        folder, each: see `reels`.
+        folder, failures: see `reels`.
         env: see `replay_env`.
         count: frames of a film.
         observers: guests of the replays, such as `view.rerun.RerunWriter`.
         progress: called with the films done and the films in all.
     """
-    made, chosen = [], reels(folder, each=each)
+    made, chosen = [], reels(folder, failures=failures)
     for reel in chosen:
         made.append(film(env, reel, count=count, observers=observers))
         if progress is not None:
@@ -134,14 +147,23 @@ def film(env: Env, reel: Reel, *, count: int = 6, observers: Sequence[Observer] 
     )
 
 
-def _actions(folder: Path, name: str, records: Sequence[EpisodeRecord], record: EpisodeRecord) -> np.ndarray:
-    """Of the kept block that this episode is in."""
-    at = records.index(record)
-    for first in range(at, -1, -1):
-        path = block_path(folder, name, 0, records[first].seed)
-        if path.exists():
-            return read_block(path)[1].actions[at - first]
-    raise ConfigError(f"{folder} does not hold the actions of '{name}', seed {record.seed}; evaluate again")
+def _actions(folder: Path, name: str, records: Sequence[EpisodeRecord], at: int, rows: int) -> np.ndarray:
+    """Of episode `at`, from the kept block that it is in.
+
+    A later evaluation that was interrupted, or an earlier one in blocks of another size, may have left blocks
+    of its own beside: what is taken must hold this very record.
+    """
+    first = at - at % rows
+    try:
+        _, block = read_block(block_path(folder, name, 0, records[first].seed))
+        if block.records[at - first] == records[at]:
+            return block.actions[at - first]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        pass  # absent or damaged
+    raise ConfigError(
+        f"{folder} does not hold the actions of '{name}', seed {records[at].seed}, as results.json tells of "
+        "it; evaluate again"
+    )
 
 
 class _Shots:

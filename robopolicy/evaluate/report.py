@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +15,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from robopolicy.evaluate.blocks import write_whole
 from robopolicy.evaluate.film import Film
 
 BLUE = "#2f6690"
@@ -43,7 +42,7 @@ def write_report(
     *,
     title: str,
     results: Mapping[str, Any],
-    curves: Mapping[str, Path] | None = None,
+    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     films: Sequence[Film] = (),
     stages: Sequence[StageLine] = (),
     notes: Sequence[str] = (),
@@ -54,7 +53,7 @@ def write_report(
         path: of the page.
         title: of the page.
         results: what `Results.to_plain` or `results.read_results` gives.
-        curves: name of a training run to its `log.jsonl`.
+        curves: name of a training run to the lines of its log.
         films: of single episodes.
         stages: how long each took, and how to do it by hand.
         notes: sentences a reader should know.
@@ -71,10 +70,7 @@ def write_report(
         _how(results, notes),
     ]
     page = _PAGE.substitute(title=escape(title), lead=_lead(results), body="\n".join(filter(None, sections)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".tmp")
-    aside.write_text(page, encoding="utf-8")
-    os.replace(aside, path)
+    write_whole(path, page)
     return path
 
 
@@ -143,11 +139,10 @@ def _comparisons(results: Mapping[str, Any]) -> str:
     )
 
 
-def _curves(curves: Mapping[str, Path]) -> str:
+def _curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Training and held-out losses of each run, and nothing where there are none."""
     drawn: dict[str, list[tuple[str, np.ndarray]]] = {}
-    for run, path in curves.items():
-        lines = _read(path)
+    for run, lines in curves.items():
         for name in dict.fromkeys(key for line in lines for key in line):
             quantity = name.removeprefix("validation/")
             kind, _, group = quantity.partition("/")
@@ -247,16 +242,6 @@ def _how(results: Mapping[str, Any], notes: Sequence[str]) -> str:
     )
     said = "".join(f"<p>{escape(note)}</p>" for note in notes)
     return f'<section><h2>How it was made</h2>{said}<table class="facts">{rows}</table></section>'
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    lines = []
-    for line in Path(path).read_text().splitlines() if Path(path).exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:  # cut short by a kill
-            continue
-    return lines
 
 
 def _number(value: object) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from robopolicy.core.errors import ConfigError
-from robopolicy.evaluate.blocks import EpisodeRecord
+from robopolicy.evaluate.blocks import EpisodeRecord, write_whole
 from robopolicy.evaluate.compare import Comparison, compare_all
 from robopolicy.evaluate.stats import clopper_pearson, paired_bootstrap
 
@@ -82,10 +81,7 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".tmp")
-        aside.write_text(json.dumps(self.to_plain(), indent=1))
-        os.replace(aside, path)
+        write_whole(path, json.dumps(self.to_plain(), indent=1))
 
 
 def read_results(folder: Path) -> dict[str, Any]:

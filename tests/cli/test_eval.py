@@ -18,7 +18,7 @@ from robopolicy.core.learner import Learner
 from robopolicy.core.suites import make_env
 
 TASK = "tabletop/reach"
-SHORT = ("episodes=2", "max_steps=3", "workers=1")
+SHORT = ("episodes=2", "max_steps=3", "workers=1", "films=0")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,24 @@ def test_training_seeds_are_grouped_and_compared_as_methods(cli, runs) -> None:
     held = [Path(path) for path in raw["protocol"]["policies"]["brief"]]
     assert [path.parent.parent.name for path in held] == ["seed_1", "seed_2"]
     assert {path.name for path in held} == {"step_00000001"}  # which checkpoint it was, not `last`
+
+
+def test_an_evaluation_is_shown_as_a_page_and_as_a_recording(cli, mistake, runs) -> None:
+    log = runs / "long" / "seed_1" / "log.jsonl"
+    log.write_text('{"step": 1, "loss/policy": 2.0}\n{"step": 2, "loss/policy": 1.0}\n{"step": 3, "lo')
+    assert cli("eval", str(runs / "long"), *SHORT, "output=found").status == 0
+    assert 'class="strip"' not in Path("found/report.html").read_text()
+    for name in ("page.html", "films.rrd"):
+        done = cli("view", "found", "films=2", f"output={name}")
+        assert done.status == 0, done.err
+    page = Path("page.html").read_text()
+    assert page.count('class="strip"') == 2
+    assert "<h2>Learning" in page
+    assert Path("films.rrd").stat().st_size > 1000
+    assert "films=" in mistake("view", "found", "episodes=[1]")
+    assert "films is -1" in mistake("view", "found", "films=-1")
+    assert "films is -1" in mistake("eval", str(runs / "long"), "films=-1", "output=other")
+    assert not Path("other").exists()
 
 
 def test_seeds_that_cannot_be_one_policy_or_a_pair(mistake, runs) -> None:

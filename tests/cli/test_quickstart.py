@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from robopolicy.cli import stages
@@ -39,6 +40,17 @@ def test_quickstart_goes_on_where_it_stopped_and_leaves_everything(cli, monkeypa
     for command in ("robopolicy collect", "robopolicy train", "robopolicy eval", "robopolicy view"):
         assert command in page, command
 
-    for source in ("data", "eval"):
-        assert cli("view", str(latest / source), "episodes=[1]", f"output={source}.rrd").status == 0
-        assert Path(f"{source}.rrd").stat().st_size > 1000
+    assert page.count('class="strip"') == 2
+    by_hand = [words.split() for words in re.findall(r"robopolicy (view [^&<]+)", page)]
+    assert len(by_hand) == 2
+    made = [Path(words[-1].removeprefix("output=")) for words in by_hand]
+    assert made == [run / "episodes.rrd", run / "report.html"]
+    for words, path in zip(by_hand, made, strict=True):
+        path.unlink()
+        assert cli(*words).status == 0
+        assert path.stat().st_size > 1000
+    again = made[1].read_text()
+    for section in ("Success", "Learning", "Episodes"):
+        assert f"<h2>{section}" in again
+    assert cli("view", str(latest / "data"), "episodes=[1]", "output=data.rrd").status == 0
+    assert Path("data.rrd").stat().st_size > 1000

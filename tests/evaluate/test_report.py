@@ -1,5 +1,4 @@
 import base64
-import json
 import re
 from dataclasses import replace
 
@@ -26,17 +25,17 @@ def evaluated(tmp_path_factory):
     return out
 
 
-def test_reels_are_the_first_success_and_failure_and_replay_faithfully(evaluated):
+def test_reels_are_the_first_success_and_failures_and_replay_faithfully(evaluated):
     runs = read_results(evaluated)["runs"]
-    found = {(reel.name, reel.record.success): reel for reel in reels(evaluated)}
-    for name in ("good", "a<b>"):
-        for success in (True, False):
-            seeds = [record["seed"] for record in runs[name][0]["episodes"] if record["success"] == success]
-            assert ((name, success) in found) == bool(seeds)
-            if seeds:
-                assert found[name, success].record.seed == seeds[0]
+    for failures, most in ((3, {True: 1, False: 3}), (1, {True: 1, False: 1}), (0, {True: 0, False: 0})):
+        found = reels(evaluated, failures=failures)
+        for name in ("good", "a<b>"):
+            for success in (True, False):
+                seeds = [each["seed"] for each in runs[name][0]["episodes"] if each["success"] == success]
+                filmed = [r.record.seed for r in found if (r.name, r.record.success) == (name, success)]
+                assert filmed == seeds[: most[success]]
     made = films(evaluated, PointMass(), count=4)
-    assert len(made) == len(found) >= 3
+    assert len(made) == len(reels(evaluated, failures=3)) >= 5
     for each in made:
         assert each.faithful
         assert each.drawn
@@ -44,18 +43,32 @@ def test_reels_are_the_first_success_and_failure_and_replay_faithfully(evaluated
         assert each.times[-1] == pytest.approx(each.record.length / 30)
         assert each.text == "reach the goal"
     # of an episode in the second block, too
-    late = [r for r in reels(evaluated, each=12) if r.record.seed >= 1_000_010]
+    late = [r for r in reels(evaluated, failures=12) if r.record.seed >= 1_000_010]
     assert late
     assert all(film(PointMass(), reel).faithful for reel in late)
     broken = replace(late[0], actions=np.zeros_like(late[0].actions)) if late[0].record.success else None
     assert broken is None or not film(PointMass(), broken).faithful
 
 
+def test_what_another_evaluation_left_is_not_taken_for_this_one(tmp_path):
+    policies = {"good": ToGoal(shake=0.2)}
+    evaluate(policies, Protocol(task=make_long, block_rows=2), episodes=6, out=tmp_path)  # leaves 0, 2, 4
+    evaluate(policies, Protocol(task=make_long, block_rows=6, execute=1), episodes=6, out=tmp_path)
+    assert all(film(PointMass(), reel).faithful for reel in reels(tmp_path, failures=6))
+
+    def interrupt(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(policies, Protocol(task=make_long), episodes=6, out=tmp_path, progress=interrupt)
+    with pytest.raises(ConfigError, match=r"not hold the actions of 'good', seed 1000000.*evaluate again"):
+        reels(tmp_path)
+
+
 def test_the_report_is_one_page_that_holds_everything(evaluated, tmp_path):
-    log = tmp_path / "log.jsonl"
     lines = [{"step": 10 * i, "time": 0.0, "loss/policy": 1 / (i + 1), "lr/policy": 1.0} for i in range(20)]
     lines += [{"step": 200, "validation/loss/policy": 0.3}]
-    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 210, "lo')
     results = read_results(evaluated)
     made = films(evaluated, PointMass())
     evil = Film(**{**vars(made[0]), "text": '<script>alert("1")</script>'})
@@ -64,7 +77,7 @@ def test_the_report_is_one_page_that_holds_everything(evaluated, tmp_path):
         tmp_path / "report.html",
         title="Point & goal",
         results=results,
-        curves={"run": log},
+        curves={"run": lines},
         films=[evil, *made[1:]],
         stages=stages,
     ).read_text()
