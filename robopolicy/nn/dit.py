@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.ranges import in_range
 from robopolicy.nn.mlp import TimeFeatures
 
 # per block: shift, scale, gate of the attention, then of the MLP; at the end: shift and scale of the output
@@ -85,6 +86,7 @@ class DiT(nn.Module):
         mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
+        in_range("DiT", least=1, width=width, depth=depth, heads=heads, mlp_ratio=mlp_ratio)
         if width % heads:
             raise ConfigError(
                 f"a DiT of width {width} cannot have {heads} heads; take a divisor of the width"

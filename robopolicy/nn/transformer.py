@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.ranges import in_range
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "{length} {width}"]:
@@ -46,6 +47,7 @@ class Attention(nn.Module):
 
     def __init__(self, *, width: int, heads: int) -> None:
         super().__init__()
+        in_range("Attention", least=1, width=width, heads=heads)
         if width % heads:
             raise ConfigError(
                 f"a transformer of width {width} cannot have {heads} heads; take a divisor of it"

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.ranges import in_range
 from robopolicy.nn.mlp import TimeFeatures, mlp
 
 
@@ -202,6 +203,9 @@ class UNet1d(nn.Module):
         context_hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        in_range("UNet1d", least=1, kernel=kernel, groups=groups, time_width=time_width)
+        in_range("UNet1d", least=1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+        in_range("UNet1d", least=1, **{f"context_hidden[{i}]": size for i, size in enumerate(context_hidden)})
         multiple = 2 ** (len(widths) - 1)
         if horizon % multiple:
             raise ConfigError(

@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
 from robopolicy.nn.context import camera_groups, frames_of, texts_of
@@ -77,17 +77,11 @@ class ACTPolicy(Learner):
         patch: int = 1,
         text_dim: int = 64,
     ) -> None:
-        at_least_one = {
-            "obs_steps": obs_steps,
-            "horizon": horizon,
-            "encoder_layers": encoder_layers,
-            "decoder_layers": decoder_layers,
-            "latent": latent,
-            "patch": patch,
-        }
-        for name, value in at_least_one.items():
-            if value < 1:
-                raise ConfigError(f"ACTPolicy: {name} is {value}; it must be at least 1")
+        in_range("ACTPolicy", least=1, obs_steps=obs_steps, horizon=horizon, width=width, heads=heads)
+        in_range("ACTPolicy", least=1, feedforward=feedforward, latent=latent, patch=patch, text_dim=text_dim)
+        in_range("ACTPolicy", least=1, encoder_layers=encoder_layers, decoder_layers=decoder_layers)
+        in_range("ACTPolicy", least=0, kl_weight=kl_weight)
+        in_range("ACTPolicy", least=0, below=1, dropout=dropout)
         chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon

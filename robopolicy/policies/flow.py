@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
 from robopolicy.nn.context import ContextEncoder
@@ -67,9 +67,10 @@ class FlowPolicy(Learner):
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
-        for name, value in (("obs_steps", obs_steps), ("horizon", horizon), ("steps", steps)):
-            if value < 1:
-                raise ConfigError(f"FlowPolicy: {name} is {value}; it must be at least 1")
+        in_range("FlowPolicy", least=1, obs_steps=obs_steps, horizon=horizon, steps=steps)
+        in_range("FlowPolicy", least=1, text_dim=text_dim, image_dim=image_dim)
+        in_range("FlowPolicy", above=0, data_std=data_std)
+        in_range("FlowPolicy", least=0, below=1, ema=ema)
         chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
 from robopolicy.nn.context import ContextEncoder
@@ -54,11 +55,13 @@ class GaussianPolicy(Learner):
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
-        for name, value in (("obs_steps", obs_steps), ("horizon", horizon)):
-            if value < 1:
-                raise ConfigError(f"GaussianPolicy: {name} is {value}; it must be at least 1")
-        if not 0 < std_range[0] < std_range[1]:
-            raise ConfigError(f"GaussianPolicy: std_range is {std_range}; it must be positive and ascending")
+        in_range("GaussianPolicy", least=1, obs_steps=obs_steps, horizon=horizon)
+        in_range("GaussianPolicy", least=1, text_dim=text_dim, image_dim=image_dim)
+        in_range("GaussianPolicy", least=1, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+        if len(std_range) != 2 or not 0 < std_range[0] < std_range[1] < math.inf:
+            raise ConfigError(
+                f"GaussianPolicy: std_range is {std_range}; two positive numbers, the larger last, are meant"
+            )
         chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.ranges import in_range
 
 SCHEDULES = ("constant", "cosine")
 
@@ -49,14 +50,12 @@ class AdamW:
         object.__setattr__(self, "betas", tuple(self.betas))
         if self.schedule not in SCHEDULES:
             raise ConfigError(f"optim: schedule is '{self.schedule}'; one of {list(SCHEDULES)} is meant")
-        if not self.lr > 0:
-            raise ConfigError(f"optim: lr is {self.lr}; it must be above 0")
-        if self.clip is not None and not self.clip > 0:
-            raise ConfigError(f"optim: clip is {self.clip}; it must be above 0, or null for no clipping")
-        if self.warmup < 0 or not 0 <= self.final <= 1:
-            raise ConfigError(
-                f"optim: warmup {self.warmup} must be >= 0 and final {self.final} within [0, 1]"
-            )
+        if len(self.betas) != 2:
+            raise ConfigError(f"optim: betas is {self.betas}; two numbers are meant")
+        in_range("optim", above=0, lr=self.lr, eps=self.eps, clip=self.clip)
+        in_range("optim", least=0, weight_decay=self.weight_decay, warmup=self.warmup)
+        in_range("optim", least=0, most=1, final=self.final)
+        in_range("optim", least=0, below=1, **{f"betas[{i}]": beta for i, beta in enumerate(self.betas)})
 
     def lr_at(self, step: int, total: int) -> float:
         """The rate at `step` (from 0) of `total`."""

@@ -10,7 +10,10 @@ from typing import Any
 from robopolicy.core.build import fill
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.machine import check_device
+from robopolicy.core.ranges import in_range
 from robopolicy.train.optim import AdamW
+
+IMAGE_ARGUMENTS = ("vision", "image_dim", "patch")  # of policies: they say nothing where no images are seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,7 @@ class Phase:
     """A stretch of a run.
 
     Args:
-        name: shown in the log.
+        name: shown in the log; in a run's settings its number, where none is given.
         updates: how many; None means the run's `steps`.
         data: dataset; None means the run's `data`.
     """
@@ -26,6 +29,9 @@ class Phase:
     name: str
     updates: int | None = None
     data: str | None = None
+
+    def __post_init__(self) -> None:
+        in_range(f"phase '{self.name}'", least=1, updates=self.updates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,42 +83,53 @@ class RunSettings:
     output: str | None = None
 
     def __post_init__(self) -> None:
-        counts = (
-            "steps",
-            "batch_size",
-            "microbatches",
-            "log_every",
-            "validate_every",
-            "checkpoint_every",
-            "keep",
-        )
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; it must not be negative")
+        in_range(least=1, steps=self.steps, batch_size=self.batch_size, microbatches=self.microbatches)
+        in_range(least=1, log_every=self.log_every, validate_every=self.validate_every)
+        in_range(least=1, checkpoint_every=self.checkpoint_every, keep=self.keep)
+        in_range(least=0, seed=self.seed, image_shift=self.image_shift)
+        in_range(least=0, below=1, validation=self.validation)
         if self.batch_size % self.microbatches:
             raise ConfigError(f"microbatches {self.microbatches} must divide batch_size {self.batch_size}")
         if not self.phases:
             raise ConfigError("phases is empty; a run needs at least one, for example [{name: offline}]")
-        if not 0 <= self.validation < 1:
-            raise ConfigError(f"validation is {self.validation}; a share within [0, 1) is meant")
+        if self.observe == "state":
+            about_images = {"image_shift": self.image_shift or None}
+            about_images |= {f"policy.{name}": self.policy.get(name) for name in IMAGE_ARGUMENTS}
+            for name, value in about_images.items():
+                if value is not None:
+                    raise ConfigError(
+                        f"{name} is {value!r}, but observe=state shows no images; "
+                        "delete it, or add observe=pixels"
+                    )
         check_device(self.device)
+        self.optimizers(list(self._by_group) or ["every group"])
+        assert self.timeline  # every phase is what a phase can be
 
     @property
     def timeline(self) -> list[tuple[int, Phase]]:
         """Each phase with the step at which it ends."""
-        phases = [fill(Phase, phase) for phase in self.phases]
+        phases = [fill(Phase, {"name": str(i), **phase}) for i, phase in enumerate(self.phases, start=1)]
         ends = itertools.accumulate(self.steps if p.updates is None else p.updates for p in phases)
         return list(zip(ends, phases, strict=True))
 
     def optimizers(self, groups: Sequence[str]) -> dict[str, AdamW]:
         """The settings of every group."""
         common = {key: value for key, value in self.optim.items() if key != "groups"}
-        special = self.optim.get("groups") or {}
+        special = self._by_group
         if unknown := special.keys() - set(groups):
             raise ConfigError(f"optim.groups names {sorted(unknown)}; this learner has {sorted(groups)}")
         return {group: fill(AdamW, {**common, **special.get(group, {})}) for group in groups}
+
+    @property
+    def _by_group(self) -> Mapping[str, Mapping[str, Any]]:
+        """`optim.groups`: what differs in some groups."""
+        groups = self.optim.get("groups") or {}
+        if not isinstance(groups, Mapping):
+            raise ConfigError(f"optim.groups is {groups!r}; {{group: {{lr: 1e-3}}}} is meant")
+        for name, own in groups.items():
+            if not isinstance(own, Mapping):
+                raise ConfigError(f"optim.groups.{name} is {own!r}; its settings, as {{lr: 1e-3}}, are meant")
+        return groups
 
     @property
     def binding(self) -> dict[str, Any]:
