@@ -210,19 +210,30 @@ def _typed(value: Any, hint: Any, what: str) -> Any:
     """`value` checked against a simple annotation; YAML's lists become the tuples that constructors take."""
     if isinstance(value, _Call):
         return value
-    if isinstance(value, list | tuple) and (of := _tuple_of(hint)) is not None:
-        return tuple(_typed(item, of, f"{what}[{i}]") for i, item in enumerate(value))
     if not _allows(value, hint):
-        wanted = hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
-        raise ConfigError(f"{what} is {value!r} ({type(value).__name__}); {wanted} is meant")
-    return float(value) if hint is float and isinstance(value, int) else value
+        raise ConfigError(f"{what} is {value!r} ({type(value).__name__}); {_wanted(hint)} is meant")
+    kind, inner = _container(value, hint)
+    if isinstance(value, dict) and len(inner) == 2:
+        for key, item in value.items():
+            _typed(item, inner[1], f"{what}.{key}")
+    if isinstance(value, list | tuple) and inner:
+        fixed = kind is tuple and Ellipsis not in inner
+        if fixed and len(value) != len(inner):
+            raise ConfigError(f"{what} is {list(value)}; {len(inner)} values are meant")
+        hints = inner if fixed else inner[:1] * len(value)
+        items = [_typed(item, hints[i], f"{what}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if kind is tuple else value
+    kinds = _options(hint)
+    if type(value) is int and float in kinds and int not in kinds:
+        return float(value)
+    return value
 
 
 def _allows(value: Any, hint: Any) -> bool:
     """Whether a plain value fits; what cannot be known of an annotation fits."""
+    if len(options := _options(hint)) > 1:
+        return any(_allows(value, option) for option in options)
     origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_allows(value, option) for option in typing.get_args(hint))
     if origin is typing.Literal:
         return value in typing.get_args(hint)
     kind = origin or hint
@@ -237,14 +248,26 @@ def _allows(value: Any, hint: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _tuple_of(hint: Any) -> Any:
-    """The element annotation of `tuple[X, ...]`, alone or in a union; None for everything else."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    for option in options:
-        if typing.get_origin(option) is tuple:
-            inner = typing.get_args(option)
-            return inner[0] if len(set(inner) - {Ellipsis}) == 1 else Any
-    return None
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The members of a union; an annotation that is none, alone."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _container(value: Any, hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What kind of list or mapping is meant by `hint`, and the annotations of what is in it.
+
+    Of a union, that of the only option that fits; nothing, where several do or it is not said.
+    """
+    fitting = [option for option in _options(hint) if typing.get_args(option) and _allows(value, option)]
+    return (typing.get_origin(fitting[0]), typing.get_args(fitting[0])) if len(fitting) == 1 else (None, ())
+
+
+def _wanted(hint: Any) -> str:
+    """An annotation as whoever writes YAML knows it."""
+    if inspect.isclass(hint) and not typing.get_args(hint):
+        return hint.__name__
+    said = str(hint).replace("typing.", "").replace("collections.abc.", "")
+    return said.replace("tuple[", "list[").replace("Sequence[", "list[")
 
 
 def _near(name: str, known: list[str]) -> str:

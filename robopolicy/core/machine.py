@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +13,11 @@ from robopolicy.core.errors import ConfigError, UserError
 from robopolicy.core.threads import usable_cores
 
 LOCK = ".lock"
+GL = {  # what makes each of MuJoCo's backends draw
+    "egl": "sudo apt install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri",
+    "osmesa": "sudo apt install libosmesa6",
+    "glfw": "sudo apt install libgl1 libglfw3 xvfb, then xvfb-run -a robopolicy ...",
+}
 
 
 def num_workers(asked: int | None) -> int:
@@ -40,10 +46,23 @@ def check_device(device: str) -> None:
             raise ConfigError(f"device is '{device}', but torch sees no GPU; use device=cpu")
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it that are not there, the deepest first: what making it will make."""
+    return [each for each in (folder, *folder.parents) if not each.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove these folders, up to the first that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 class Lock(AbstractContextManager["Lock"]):
     """The right to write into a folder; a context manager.
 
-    The kernel takes it back when the process ends, however it ends.
+    The kernel takes it back when the process ends, however it ends. A folder that was made for it, and in
+    which nothing was written, is removed again: what is refused leaves nothing behind.
 
     Args:
         folder: made where it is missing.
@@ -56,11 +75,15 @@ class Lock(AbstractContextManager["Lock"]):
     def __init__(self, folder: Path | str, *, doing: str) -> None:
         folder = Path(folder)
         self._path = folder / LOCK
+        self._made = missing_folders(folder)
         while True:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             except OSError as error:
+                if isinstance(error, FileNotFoundError) and not folder.exists():
+                    continue  # the last holder wrote nothing and removed it
+                remove_empty(self._made)
                 raise UserError(
                     f"{folder} cannot be written ({error.strerror}); choose another folder"
                 ) from error
@@ -86,6 +109,7 @@ class Lock(AbstractContextManager["Lock"]):
     def release(self) -> None:
         """Let others write."""
         self._path.unlink(missing_ok=True)
+        remove_empty(self._made)
         os.close(self._handle)
 
     def _is_current(self) -> bool:

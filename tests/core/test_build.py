@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_partial_binds_arguments() -> None:
         ({"width": None}, "int is meant"),
         ({"dropout": "0.1"}, "float is meant"),
         ({"name": 3}, "str | None is meant"),
-        ({"horizons": 3}, "tuple\\[int, ...\\] is meant"),
+        ({"horizons": 3}, "list\\[int, ...\\] is meant"),
         ({"horizons": ["3"]}, "horizons\\[0\\] is '3'"),
         ({"head": "linear"}, "Module"),
         ({"head": {"size": 2}}, "Module"),
@@ -90,16 +90,24 @@ class Settings:
     names: tuple[str, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
     call: Callable[[], int] | None = None
+    limit: float | None = None
+    span: tuple[float, float] = (0.0, 1.0)
+    parts: Sequence[Mapping[str, int]] = ()
 
 
 def test_fill_checks_as_a_constructor_call_does() -> None:
     assert fill(Settings, {"rate": 1, "names": ["a"]}) == Settings(rate=1.0, names=("a",))
+    assert isinstance(fill(Settings, {"rate": 1, "limit": 2}).limit, float)
     for values, said in [
         ({}, "needs \\['rate'\\]"),
         ({"rate": 1, "nmes": []}, "did you mean 'names'"),
         ({"rate": 1, "more": []}, "Mapping"),
         ({"rate": 1, "call": "f"}, "Callable"),
         ({"rate": 1, "more": {"a": "${b}"}}, "interpolation"),
+        ({"rate": 1, "span": [1]}, "span is \\[1\\]; 2 values are meant"),
+        ({"rate": 1, "span": [1, "x"]}, "span\\[1\\] is 'x' \\(str\\); float is meant"),
+        ({"rate": 1, "parts": [5]}, "parts\\[0\\] is 5 \\(int\\); Mapping\\[str, int\\] is meant"),
+        ({"rate": 1, "parts": [{"a": "x"}]}, "parts\\[0\\].a is 'x' \\(str\\); int is meant"),
     ]:
         with pytest.raises(ConfigError, match=said):
             fill(Settings, values)

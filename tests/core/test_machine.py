@@ -32,6 +32,19 @@ def test_a_folder_is_free_again_when_its_holder_is_done_or_killed(tmp_path: Path
     Lock(folder, doing="training").release()
 
 
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    Lock(tmp_path / "new" / "run", doing="training").release()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "own").mkdir()
+    Lock(tmp_path / "own", doing="training").release()
+    with Lock(tmp_path / "own" / "run", doing="training"):
+        (tmp_path / "own" / "run" / "log").touch()
+    assert (tmp_path / "own" / "run" / "log").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        Lock(tmp_path / "file" / "run", doing="training")
+
+
 def test_null_workers_are_one_per_core_and_none_at_all_are_refused() -> None:
     assert num_workers(None) == usable_cores()
     assert num_workers(3) == 3
