@@ -13,9 +13,9 @@ import os
 import sys
 
 from robopolicy.core.errors import UserError
+from robopolicy.core.machine import GL
 
 _LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
-MEND = "apt-get install -y libegl1 libgl1 libgl1-mesa-dri"
 
 
 class RenderingError(UserError):
@@ -45,6 +45,6 @@ def explain(reason: str) -> RenderingError:
     """The error to raise where a renderer cannot be made, with the command that mends it."""
     backend = os.environ.get("MUJOCO_GL", "")
     return RenderingError(
-        f"cannot draw with MUJOCO_GL='{backend}' ({reason}); run `{MEND}` and unset MUJOCO_GL, "
+        f"cannot draw with MUJOCO_GL='{backend}' ({reason}); run `{GL['egl']}` and unset MUJOCO_GL, "
         f"or ask for observe='state', which draws nothing"
     )

@@ -3,6 +3,11 @@
 Records demonstrations of a scripted expert in parallel processes as a LeRobot v3 dataset. Episodes are fixed
 by their seeds, so any number of workers writes the same data. Started again on the same folder, it goes on
 where it stopped. `robopolicy list` shows tasks and qualities.
+
+A quality's knobs can be turned one by one: expert.KEY=VALUE. Those of tabletop are speed=[SLOWEST,FASTEST]
+(factors), noise (rad), hesitate, miss and recover (chances); see sim/tabletop/quality.py.
+
+  robopolicy collect task=tabletop/pick_place quality=mixed expert.miss=0.5 output=data/clumsy
 """
 
 from __future__ import annotations
@@ -25,12 +30,16 @@ def run(args: Sequence[str]) -> None:
 
 def collect(config: dict[str, Any]) -> Path:
     """Collect with a composed configuration; returns the dataset's folder."""
+    from robopolicy.cli.pipeline import path_of
     from robopolicy.cli.progress import bar
     from robopolicy.core.build import fill
+    from robopolicy.core.suites import find
     from robopolicy.train.collect import collect as record
 
     task, quality = config["task"], config["quality"]
-    out = Path(config["output"] or f"data/{task.replace('/', '-')}-{quality}")
+    find(task)  # before it names a folder
+    usual = Path("data") / f"{task.replace('/', '-')}-{quality}"
+    out = usual if config["output"] is None else path_of(config["output"], "output")
     with bar(f"collecting {task}, {quality}") as report:
         asked = {
             **{key: config[key] for key in ("episodes", "seed", "observe", "only_success", "workers")},

@@ -11,7 +11,8 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any
 from rich.console import Console
 
 from robopolicy.cli.progress import bars
+from robopolicy.core.errors import ConfigError
+from robopolicy.core.machine import missing_folders, remove_empty
 
 Report = Callable[[int, int], None]  # how much of how much is done
 
@@ -92,6 +95,33 @@ def new_folder(root: Path) -> Path:
             continue
         return root / name
     raise AssertionError("the names do not end")
+
+
+@contextmanager
+def output_folder(given: Any, root: Path) -> Iterator[Path]:
+    """The folder that is asked for as `output`, or a new one under `root` for None.
+
+    A new one in which nothing is written is removed again: what is refused leaves nothing behind.
+
+    Raises:
+        ConfigError: `given` is no path.
+    """
+    if given is not None:
+        yield path_of(given, "output")
+        return
+    made = missing_folders(root)
+    folder = new_folder(root)
+    try:
+        yield folder
+    finally:
+        remove_empty([folder, *made])
+
+
+def path_of(given: Any, name: str) -> Path:
+    """A path that a user gave as `name=`; ConfigError for a number, or nothing."""
+    if not isinstance(given, str) or not given:
+        raise ConfigError(f"{name} is {given!r}; a path is meant, in quotes where it looks like a number")
+    return Path(given)
 
 
 def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:

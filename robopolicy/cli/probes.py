@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from robopolicy.core.machine import GL
 from robopolicy.core.share import checkout, share
 from robopolicy.core.suites import suites
 from robopolicy.core.threads import usable_cores
@@ -28,11 +29,6 @@ with mujoco.Renderer(model, 48, 64) as renderer:
     frame = renderer.render()
 assert frame.std() > 1, 'the frame is blank'
 """
-_GL = {
-    "egl": "sudo apt install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri",
-    "osmesa": "sudo apt install libosmesa6",
-    "glfw": "sudo apt install libgl1 libglfw3 xvfb, then xvfb-run -a robopolicy ...",
-}
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def _suites() -> Iterator[Finding]:
 
 def _gl() -> Iterator[Finding]:
     """Draw one frame with each backend, each in a process of its own."""
-    for backend, fix in _GL.items():
+    for backend, fix in GL.items():
         env = os.environ | {"MUJOCO_GL": backend}
         try:
             done = subprocess.run(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from robopolicy.core.errors import UnknownNameError
+from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.protocols import Agent, Env
 
 GROUP = "robopolicy.suites"
@@ -32,8 +32,9 @@ class Suite:
         name: the part before the slash.
         tasks: task name to one-line description.
         make_env: `(task, **options) -> Env`.
-        make_expert: `(task, quality=..., rows=B, **options) -> Agent` for B rows, or None where no
-            demonstrator exists. `quality` is the name of a preset (`expert`, `mixed`, `play` ...).
+        make_expert: `(task, quality=..., rows=B, spec=..., **options) -> Agent` for B rows of environments of
+            this spec, or None where no demonstrator exists. `quality` is the name of a preset (`expert`,
+            `mixed`, `play` ...), whose details the options change.
         qualities: preset name to one-line description.
         env_options: preset name to options of the environment in which it is to be demonstrated, where the
             usual ones do not suit it (`play` does not end when a goal is met).
@@ -56,11 +57,10 @@ def suites() -> tuple[dict[str, Suite], dict[str, str]]:
     found: dict[str, Suite] = {}
     failed: dict[str, str] = {}
     for entry in entry_points(group=GROUP):
+        # A foreign plug-in may fail in any way; it must not take the others with it.
         try:
             found[entry.name] = entry.load()
-        except (
-            Exception
-        ) as error:  # a foreign plug-in may fail in any way; it must not take the others with it
+        except Exception as error:
             failed[entry.name] = f"{type(error).__name__}: {error}"
     return found, failed
 
@@ -69,9 +69,12 @@ def find(task: str) -> tuple[Suite, str]:
     """The suite and the task's name within it, of `suite/task`.
 
     Raises:
+        ConfigError: not a string.
         UnknownNameError: with the nearest names, and with the reason where the suite is known but failed to
             load.
     """
+    if not isinstance(task, str):
+        raise ConfigError(f"task is {task!r}; suite/task is meant, see `robopolicy list`")
     found, failed = suites()
     known = [f"{suite.name}/{name}" for suite in found.values() for name in suite.tasks]
     suite_name, _, name = task.partition("/")
@@ -84,13 +87,13 @@ def find(task: str) -> tuple[Suite, str]:
     return found[suite_name], name
 
 
-def make_env(task: str, **options: Any) -> Env:
+def make_env(task: str, /, **options: Any) -> Env:
     """The environment of `suite/task`; options are the suite's own (`observe`, `action_mode` ...)."""
     suite, name = find(task)
     return suite.make_env(name, **options)
 
 
-def make_expert(task: str, *, quality: str = "expert", **options: Any) -> Agent:
+def make_expert(task: str, /, *, quality: str = "expert", **options: Any) -> Agent:
     """The scripted demonstrator of `suite/task` at a quality preset."""
     suite, name = find(task)
     if suite.make_expert is None:

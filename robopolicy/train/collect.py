@@ -9,7 +9,6 @@ more.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -20,10 +19,13 @@ from robopolicy.control.loop import run_episodes
 from robopolicy.control.record import Recorder
 from robopolicy.control.workers import run_in_order
 from robopolicy.core import suites
-from robopolicy.core.errors import ConfigError, DatasetError
+from robopolicy.core.build import fill
+from robopolicy.core.errors import ConfigError, DatasetError, UserError
 from robopolicy.core.machine import num_workers
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
+from robopolicy.data import format as fmt
 from robopolicy.data.writer import DatasetWriter
 
 BLOCK = 5  # episodes in lock-step: the expert's arithmetic is shared, a killed run loses few
@@ -51,11 +53,27 @@ class Request:
     env_options: Mapping[str, Any] = field(default_factory=dict)
     expert_options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for options, name, said in (
+            (self.env_options, "env.observe", f"observe={self.observe}"),
+            (self.expert_options, "expert.quality", f"quality={self.quality}"),
+            (self.expert_options, "expert.rows", "the collection"),
+            (self.expert_options, "expert.spec", "env={...}"),
+        ):
+            if name.partition(".")[2] in options:
+                raise ConfigError(f"{name} cannot be given; it follows from {said}: say it there")
+
     def make_env(self) -> suites.Env:
         """An environment that shows the expert the whole state, and renders only if frames are recorded."""
         shown = "state" if self.observe == "state" else "all"
         usual = suites.find(self.task)[0].env_options.get(self.quality, {})
-        return suites.make_env(self.task, observe=shown, **{**usual, **self.env_options})
+        return suites.make_env(self.task, **{"observe": shown, **usual, **self.env_options})
+
+    def make_expert(self, spec: Spec, rows: int) -> suites.Agent:
+        """The demonstrator for environments of `spec`, whose actions it gives."""
+        return suites.make_expert(
+            self.task, quality=self.quality, rows=rows, spec=spec, **self.expert_options
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """JSON values."""
@@ -142,7 +160,7 @@ def collect(
 def _spec(request: Request) -> Spec:
     env = request.make_env()
     try:
-        suites.make_expert(request.task, quality=request.quality, rows=1, **request.expert_options)
+        request.make_expert(env.spec, rows=1)
         return env.spec.observe(request.observe)
     finally:
         env.close()
@@ -159,9 +177,7 @@ class _Worker:
     def __call__(self) -> Iterator[Callable[[tuple[int, ...]], list[Episode]]]:
         request = self.request
         envs = [request.make_env() for _ in range(BLOCK)]
-        expert = suites.make_expert(
-            request.task, quality=request.quality, rows=BLOCK, **request.expert_options
-        )
+        expert = request.make_expert(envs[0].spec, rows=BLOCK)
 
         def run(seeds: tuple[int, ...]) -> list[Episode]:
             episodes: list[Episode] = []
@@ -181,41 +197,45 @@ class _Begun:
     seeds: int
     episodes: int
 
+    def __post_init__(self) -> None:
+        in_range(least=0, seeds=self.seeds, episodes=self.episodes)
+
 
 class _Progress:
     """How many seeds are used up, and how many episodes the dataset held by then."""
 
     def __init__(self, out: Path, request: Request) -> None:
-        self._path, self._request = out / "meta" / "collect.json", request.to_plain()
+        self._path = out / "meta" / "collect.json"
+        self._request = json.loads(json.dumps(request.to_plain()))  # as it is read again
 
     def read(self, held: int) -> _Begun:
         """Where to go on, in a dataset that holds `held` episodes."""
-        try:
-            raw = json.loads(self._path.read_text())
-        except FileNotFoundError:
+        elsewhere = "choose another folder, and merge them later"
+        if not self._path.exists():
             if held:
                 raise DatasetError(
-                    f"{self._path.parents[1]} holds {held} episodes that were not collected here; "
-                    "choose another folder, and merge them later"
-                ) from None
+                    f"{self._path.parents[1]} holds {held} episodes that were not collected here; {elsewhere}"
+                )
             self.write(seeds=0, episodes=0)
             return _Begun(0, 0)
-        if raw["request"] != json.loads(json.dumps(self._request)):
-            different = {
-                name: value for name, value in raw["request"].items() if self._request.get(name) != value
-            }
+        try:
+            raw = fmt.read_json(self._path)
+            request, begun = raw["request"], fill(_Begun, {key: raw[key] for key in ("seeds", "episodes")})
+            different = {key: value for key, value in request.items() if self._request.get(key) != value}
+        except (UserError, LookupError, AttributeError, TypeError) as error:
             raise DatasetError(
-                f"{self._path.parents[1]} was collected with {different}; ask for the same, "
+                f"{self._path} is damaged, so it is not known how to go on ({error}); {elsewhere}"
+            ) from error
+        if different or request.keys() != self._request.keys():
+            raise DatasetError(
+                f"{self._path.parents[1]} was collected with {different or request}; ask for the same, "
                 "or choose another folder"
             )
-        return _Begun(raw["seeds"], raw["episodes"])
+        return begun
 
     def write(self, *, seeds: int, episodes: int) -> None:
         """Remember, whole or not at all."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self._path.with_suffix(".tmp")
-        aside.write_text(json.dumps({"request": self._request, "seeds": seeds, "episodes": episodes}))
-        os.replace(aside, self._path)
+        fmt.write_json(self._path, {"request": self._request, "seeds": seeds, "episodes": episodes})
 
 
 def task_of(dataset: Path | str) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from robopolicy.core.build import fill
 from robopolicy.core.errors import SpecMismatchError
+from robopolicy.core.spec import Spec
 from robopolicy.core.suites import Suite
 from sim.env import GymEnv
 from sim.tabletop import state
@@ -21,15 +22,20 @@ from sim.tabletop.state import Scene
 from sim.tabletop.tasks import TASKS, task
 
 
-def make_env(name: str, **options: Any) -> GymEnv:
+def make_env(name: str, /, **options: Any) -> GymEnv:
     """The environment of a task; `TabletopEnv` tells the options."""
     env = fill(TabletopEnv, options, task=task(name))
     return GymEnv(env, spec=env.spec_)
 
 
-def make_expert(name: str, *, quality: str = "expert", rows: int = 1, action_mode: str = "joint") -> Expert:
-    """The demonstrator of a task for B rows; see `quality.PRESETS`."""
-    return Expert(task(name), quality=preset(quality), rows=rows, action_mode=action_mode)
+def make_expert(
+    name: str, /, *, quality: str = "expert", rows: int = 1, spec: Spec | None = None, **knobs: Any
+) -> Expert:
+    """The demonstrator of a task for B rows of environments of `spec`; None for joint actions.
+
+    `quality` names one of `quality.PRESETS`; `knobs` change it, see `quality.Quality`.
+    """
+    return Expert(task(name), quality=preset(quality, knobs), rows=rows, spec=spec)
 
 
 def relabel(name: str, states: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,14 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from robopolicy.core.errors import ConfigError, UnknownNameError
+from robopolicy.core.errors import UnknownNameError
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Vector
 from sim.env import command
 from sim.tabletop import arm, state
 from sim.tabletop.randomize import Randomizer, ranges
 from sim.tabletop.render import Frames
-from sim.tabletop.scene import OBJECT_SETS, SUBSTEPS, compose
+from sim.tabletop.scene import LARGEST, OBJECT_SETS, SUBSTEPS, compose
 from sim.tabletop.state import Scene
 from sim.tabletop.task import Task
 
@@ -58,8 +59,8 @@ class TabletopEnv(gymnasium.Env):
     ) -> None:
         if objects not in OBJECT_SETS:
             raise UnknownNameError("set of objects", objects, list(OBJECT_SETS))
-        if time_limit is not None and time_limit < 1:
-            raise ConfigError(f"time_limit is {time_limit}; at least one control step is meant")
+        in_range("TabletopEnv", least=1, time_limit=time_limit)
+        in_range("TabletopEnv", least=1, most=min(LARGEST), image_size=image_size)
         chosen, changes = OBJECT_SETS[objects], ranges(randomize)
         self.task = task
         self._whole = state.make_spec(action_mode=action_mode, image_size=image_size)

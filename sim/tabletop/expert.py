@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robopolicy.core.errors import SpecMismatchError
+from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
 from sim.tabletop import arm, state
 from sim.tabletop.play import play
@@ -33,13 +34,23 @@ class Expert:
         task: what to do.
         quality: how well.
         rows: B.
-        action_mode: as that of the environments.
+        spec: of the environments, which says what an action means: joint positions (None too) or tool poses.
+
+    Raises:
+        SpecMismatchError: an action means something else.
     """
 
-    def __init__(self, task: Task, *, quality: Quality, rows: int = 1, action_mode: str = "joint") -> None:
+    def __init__(self, task: Task, *, quality: Quality, rows: int = 1, spec: Spec | None = None) -> None:
         self.task, self.quality = task, quality
-        self._action = state.make_spec(action_mode=action_mode, image_size=1).action
-        self._ee_actions = action_mode == "ee"
+        joint, ee = (state.make_spec(action_mode=mode, image_size=1) for mode in ("joint", "ee"))
+        meant = joint if spec is None else spec
+        if meant.semantics not in (joint.semantics, ee.semantics):
+            raise SpecMismatchError(
+                f"the expert commands joints or the tool's pose, not actions of {meant.semantics}; "
+                "make the environment with action_mode=joint or action_mode=ee"
+            )
+        self._ee_actions = meant.semantics == ee.semantics
+        self._action = meant.action
         self._rows: list[_Row | None] = [None] * rows
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:

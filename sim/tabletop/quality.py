@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from robopolicy.core.errors import UnknownNameError
+from robopolicy.core.build import fill
+from robopolicy.core.errors import ConfigError, UnknownNameError
+from robopolicy.core.ranges import in_range
 from sim.tabletop.task import Style
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What may go wrong, and how often.
+    """What may go wrong, and how often; `robopolicy collect quality=mixed expert.miss=0.5` turns a knob.
 
     Args:
         description: one line for a list.
@@ -31,6 +35,12 @@ class Quality:
     miss: float = 0.0
     recover: float = 1.0
     play: bool = False
+
+    def __post_init__(self) -> None:
+        in_range("expert", least=0, noise=self.noise)
+        in_range("expert", least=0, most=1, hesitate=self.hesitate, miss=self.miss, recover=self.recover)
+        if len(self.speed) != 2 or not 0 < self.speed[0] <= self.speed[1] < np.inf:
+            raise ConfigError(f"expert: speed is {self.speed}; [slowest, fastest], above 0, is meant")
 
     def style(self, rng: np.random.Generator) -> Style:
         """The manner of one episode."""
@@ -76,8 +86,16 @@ PRESETS = {
 ENV_OPTIONS = {"play": {"terminate": False, "time_limit": 600}}
 
 
-def preset(name: str) -> Quality:
-    """The quality of this name; `UnknownNameError` shows the nearest."""
+def preset(name: str, knobs: Mapping[str, Any] | None = None) -> Quality:
+    """The quality of this name, with some of its knobs turned otherwise.
+
+    Raises:
+        UnknownNameError: no such quality.
+        ConfigError: no such knob, or a value it cannot have.
+    """
     if name not in PRESETS:
         raise UnknownNameError("quality", name, list(PRESETS))
-    return PRESETS[name]
+    usual = asdict(PRESETS[name])
+    # What it is called and whether it plays is the preset itself: the environment's options depend on it.
+    fixed = {key: usual.pop(key) for key in ("description", "play")}
+    return fill(Quality, {**usual, **(knobs or {})}, **fixed)

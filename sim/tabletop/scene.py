@@ -33,6 +33,8 @@ OBJECT_SETS = {
     "held_out": ObjectSet(scale=0.85, shade=0.65),
 }
 
+LARGEST = (1280, 960)  # width and height of a picture that can be drawn, pixels
+
 
 def compose(task: Task, objects: ObjectSet) -> mujoco.MjModel:
     """The model of a task: arm, table, lights, the camera `front`, and only the props that the task names."""
@@ -78,8 +80,7 @@ def compose(task: Task, objects: ObjectSet) -> mujoco.MjModel:
     spec.visual.headlight.specular = [0.05, 0.05, 0.05]
     spec.visual.quality.offsamples = 0
     spec.visual.quality.shadowsize = 4096
-    spec.visual.global_.offwidth = 1280
-    spec.visual.global_.offheight = 960
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = LARGEST
     spec.visual.map.znear = 0.02
     spec.stat.extent = 0.6  # else it would depend on the task, and with it how things are drawn
     for prop in task.props:

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robopolicy.core.machine import GL
 from sim import gl
 from sim.tabletop import make_env
 from sim.tabletop.env import TabletopEnv
 from sim.tabletop.tasks import task
 
 needs_gl = pytest.mark.skipif(
-    os.environ.get("MUJOCO_GL") == "disabled", reason=f"no GL library; {gl.MEND} mends it"
+    os.environ.get("MUJOCO_GL") == "disabled", reason=f"no GL library; {GL['egl']} mends it"
 )
 
 
@@ -64,7 +65,7 @@ def test_without_gl_the_error_says_what_to_install():
         check=True,
         timeout=60,
     )
-    assert gl.MEND in done.stdout
+    assert GL["egl"] in done.stdout
     assert "observe='state'" in done.stdout
 
 

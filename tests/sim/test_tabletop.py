@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def demonstrate(name, seeds, *, quality="expert", action_mode="joint"):
     """Play one row; yields (steps, actions) of each episode."""
     env = make_env(name, action_mode=action_mode)
-    expert = make_expert(name, quality=quality, action_mode=action_mode)
+    expert = make_expert(name, quality=quality, spec=env.spec)
     for seed in seeds:
         step = env.reset(seed)
         expert.reset([0], [seed])

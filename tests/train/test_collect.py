@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,30 @@ def test_one_folder_holds_one_kind(tmp_path):
         collect(TASK, 2, "expert", tmp_path / "data")
     with pytest.raises(ConfigError, match="seeds below"):
         collect(TASK, 10, "expert", tmp_path / "far", seed=999_995)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"request": 5}', '{"seeds": -5, "episodes": 1}'])
+def test_a_record_of_progress_that_is_damaged(tmp_path, damage):
+    path = collect(TASK, 1, "expert", tmp_path / "data") / "meta" / "collect.json"
+    content = json.loads(path.read_text())
+    whole = damage.startswith('{"seeds')
+    path.write_text(json.dumps({**content, **json.loads(damage)}) if whole else damage)
+    with pytest.raises(DatasetError, match=r"collect\.json is damaged.*choose another folder"):
+        collect(TASK, 2, "expert", path.parents[1])
+
+
+def test_the_expert_acts_as_the_environment_understands(tmp_path):
+    dataset = open_dataset(
+        collect("tabletop/pick", 5, "expert", tmp_path / "ee", env_options={"action_mode": "ee"})
+    )
+    assert dataset.spec.semantics.frame == "base"
+    assert dataset.load("state").success.all()
+
+
+def test_a_knob_of_the_quality_is_turned_and_recorded(tmp_path):
+    sloppy = {"miss": 1, "recover": 0.0, "speed": [0.5, 0.6]}
+    path = collect("tabletop/pick", 2, "expert", tmp_path / "data", expert_options=sloppy)
+    assert not open_dataset(path).load("state").success.any()
+    assert json.loads((path / "meta" / "collect.json").read_text())["request"]["expert_options"] == sloppy
+    with pytest.raises(DatasetError, match="expert_options"):
+        collect("tabletop/pick", 3, "expert", path)
