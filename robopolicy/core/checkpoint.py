@@ -156,12 +156,14 @@ class Checkpoint:
         config: the node that builds the learner.
         spec: what it was built with.
         provenance: versions, commit, command, time, and the `run`'s settings.
+        files: those that the manifest lists; no other is read.
     """
 
     path: Path
     config: Mapping[str, Any]
     spec: Spec
     provenance: Mapping[str, Any]
+    files: frozenset[str]
 
     @property
     def task(self) -> str | None:
@@ -176,7 +178,7 @@ class Checkpoint:
         _refuse_what_is_no_folder(path)
         folder = path.resolve()
         try:
-            _verify(folder)
+            files = _verify(folder)
             config, made = read_yaml(folder / "config.yaml"), read_json(folder / "provenance.json")
             spec = Spec.from_json(json.dumps(read_json(folder / "spec.json")))
         except OSError as error:
@@ -189,7 +191,7 @@ class Checkpoint:
             raise CheckpointError(f"{folder / 'spec.json'}: {error}; copy the checkpoint again") from error
         if not isinstance(config, dict) or not isinstance(made, dict):
             raise CheckpointError(f"{folder}: config.yaml and provenance.json must hold mappings")
-        return Checkpoint(path=folder, config=config, spec=spec, provenance=made)
+        return Checkpoint(path=folder, config=config, spec=spec, provenance=made, files=files)
 
     def learner(self, device: str | torch.device = "cpu") -> Learner:
         """Build the learner and give it its weights; every name and shape must agree."""
@@ -217,7 +219,7 @@ class Checkpoint:
         Raises:
             CheckpointError: saved without one.
         """
-        if not (self.path / "train.json").exists():
+        if OPTIONAL - self.files:
             raise CheckpointError(f"{self.path} holds weights only; it can be used but not resumed")
         return TrainState(
             tensors=self._tensors("train.safetensors"), values=read_json(self.path / "train.json")
@@ -329,8 +331,8 @@ def _refuse_what_is_no_folder(path: Path) -> None:
         )
 
 
-def _verify(folder: Path) -> None:
-    """Compare every file with the manifest."""
+def _verify(folder: Path) -> frozenset[str]:
+    """Compare every file that the manifest lists with it; their names."""
     try:
         manifest = read_json(folder / MANIFEST)
     except ConfigError as error:
@@ -356,6 +358,7 @@ def _verify(folder: Path) -> None:
         with open(file, "rb") as raw:
             if hashlib.file_digest(raw, "sha256").hexdigest() != said.get("sha256"):
                 raise CheckpointError(f"{file} is damaged: its SHA-256 is not the manifest's; copy it again")
+    return frozenset(files)
 
 
 def _pack(tensors: Mapping[str, torch.Tensor]) -> bytes:

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from robopolicy.core.build import build
-from robopolicy.core.checkpoint import FORMAT, load, save
+from robopolicy.core.checkpoint import FORMAT, TrainState, load, open_checkpoint, save
 from robopolicy.core.errors import CheckpointError, ConfigError, UserError
 from robopolicy.core.spec import Spec, Vector
 
@@ -106,6 +106,16 @@ def test_a_strange_manifest_is_refused(folder: Path, change: Any, said: str) -> 
     edit_manifest(folder, change)
     with pytest.raises(CheckpointError, match=said):
         load(folder)
+
+
+@pytest.mark.parametrize("name", ["train.json", "train.safetensors"])
+def test_a_file_that_the_manifest_does_not_list_is_not_read(tmp_path: Path, name: str) -> None:
+    learner, state = build(CONFIG, spec=SPEC), TrainState(values={"step": 3})
+    folder = save(tmp_path / "run", learner=learner, config=CONFIG, spec=SPEC, train_state=state)
+    assert open_checkpoint(folder).train_state().values == {"step": 3}
+    edit_manifest(folder, lambda m: m["files"].pop(name))
+    with pytest.raises(CheckpointError, match="not resumed"):
+        open_checkpoint(folder).train_state()
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.ckpt", "state.pkl", "rng.npy", "pytorch_model.bin"])
