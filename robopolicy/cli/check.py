@@ -9,7 +9,6 @@ promise is broken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 from robopolicy.cli.compose import Words, compose, split
 from robopolicy.core.errors import ConfigError
@@ -40,19 +39,7 @@ def policy_checks(name: str, words: Words) -> Iterator[Check]:
 
     node = compose("train", [f"policy={name}", "data=unused", *words.overrides])["policy"]
 
-    def make(spec):
-        return build(node, spec=spec)
-
-    for kind, spec in (
-        ("states", testing.tiny_spec()),
-        ("images", testing.tiny_spec(images=True, text=True)),
-    ):
-        for check in testing.LEARNER_CHECKS:
-            yield f"{kind}: {check.__name__}", partial(check, make, spec)
-        learner = testing.tiny_learner(make, spec).eval()
-        if isinstance(learner, testing.ChunkPolicy):
-            for check in testing.POLICY_CHECKS:
-                yield f"{kind}: {check.__name__}", partial(check, learner)
+    return testing.learner_checks(lambda spec: build(node, spec=spec))
 
 
 def task_checks(name: str, words: Words) -> Iterator[Check]:

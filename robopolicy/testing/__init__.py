@@ -10,7 +10,7 @@ them one by one. A broken promise is an `AssertionError` that says which.
 
 from robopolicy.core.protocols import ChunkPolicy
 from robopolicy.testing.envs import check_env
-from robopolicy.testing.learners import LEARNER_CHECKS, check_learner
+from robopolicy.testing.learners import LEARNER_CHECKS, check_learner, learner_checks
 from robopolicy.testing.policies import POLICY_CHECKS, check_policy
 from robopolicy.testing.tiny import (
     tiny_batch,
@@ -27,6 +27,7 @@ __all__ = [
     "check_env",
     "check_learner",
     "check_policy",
+    "learner_checks",
     "tiny_batch",
     "tiny_learner",
     "tiny_observation",

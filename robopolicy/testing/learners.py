@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
@@ -10,7 +11,7 @@ from robopolicy.core.learner import Learner, Loss
 from robopolicy.core.protocols import ChunkPolicy
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch
-from robopolicy.testing.policies import check_policy, draw
+from robopolicy.testing.policies import POLICY_CHECKS, draw
 from robopolicy.testing.tiny import (
     ROWS,
     Build,
@@ -148,12 +149,20 @@ def check_learner(build: Build, *, spec: Spec | None = None) -> None:
         build: gives the learner for a spec.
         spec: None tries states alone and states with images and text.
     """
+    for _, check in learner_checks(build, spec=spec):
+        check()
+
+
+def learner_checks(build: Build, *, spec: Spec | None = None) -> Iterator[tuple[str, Callable[[], object]]]:
+    """The checks of `check_learner` one by one, each with its name."""
     for each in (tiny_spec(), tiny_spec(images=True, text=True)) if spec is None else (spec,):
+        seen = "images" if each.images else "states"
         for check in LEARNER_CHECKS:
-            check(build, each)
+            yield f"{seen}: {check.__name__}", partial(check, build, each)
         learner = tiny_learner(build, each, steps=5).eval()
         if isinstance(learner, ChunkPolicy):
-            check_policy(learner)
+            for check in POLICY_CHECKS:
+                yield f"{seen}: {check.__name__}", partial(check, learner)
 
 
 def descend(learner: Learner, losses: tuple[Loss, ...], *, step: int, rate: float = 1e-3) -> None:
