@@ -6,11 +6,15 @@ recorder of ours left behind is assembled first; quarantined episodes are skippe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,9 @@ def open_dataset(path: str | Path, *, cache: Path | None = None) -> Dataset:
 
     Args:
         path: the folder that holds `meta/info.json`.
-        cache: where raw camera frames are kept for training; `.cache` within the dataset by default.
+        cache: where raw camera frames are kept for training. By default `.cache` within the dataset, or,
+            where that cannot be written, a folder in `$XDG_CACHE_HOME/robopolicy` (`~/.cache/robopolicy`).
+            It may be deleted at any time, and is made anew when the dataset changes.
 
     Raises:
         DatasetError: names the file that is missing, damaged or contradicts the others, and the fix.
@@ -60,7 +66,7 @@ class Dataset:
     """
 
     def __init__(self, root: Path, *, cache: Path | None = None) -> None:
-        self.root, self._cache = root, cache or root / ".cache"
+        self.root, self._cache = root, cache
         self.info = files.read_info(root)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps: float = self.info["fps"]
@@ -108,6 +114,10 @@ class Dataset:
         """
         spec = self.spec.observe(observe)
         rows = self._chosen(episodes)
+        images = {name: self._frames(name, image, rows, episodes) for name, image in spec.images.items()}
+        return self._store(spec, rows, images)
+
+    def _store(self, spec: Spec, rows: Sequence[EpisodeRow], images: Mapping[str, np.ndarray]) -> Store:
         columns = self._read(rows)
         lengths = np.array([row.length for row in rows], dtype=np.int64)
         stop = np.cumsum(lengths)
@@ -136,13 +146,32 @@ class Dataset:
             text_id=np.array([ids[i] for i in columns["task_index"].tolist()], dtype=np.int64),
             texts=tuple(self.tasks.values()),
             source=np.array([codes.get(name, 0) for name in source], dtype=np.uint8),
-            images={name: self._frames(name, image, rows, episodes) for name, image in spec.images.items()},
+            images=images,
             columns={key: values for key, values in columns.items() if key not in used},
         )
 
     def episode(self, index: int) -> Episode:
         """Episode `index` with everything that was recorded."""
         return self.load("all", [index]).episode(0)
+
+    def in_turn(self) -> Iterator[tuple[EpisodeRow, Episode]]:
+        """Every readable episode with everything that was recorded; each file is read once.
+
+        Raises:
+            DamagedFileError: a file is damaged.
+        """
+        for _, group in groupby(self.episodes.values(), key=lambda row: row.data):
+            rows = list(group)
+            store = self._store(self.spec.observe("state"), rows, {})
+            stills = {n for n, key in self._cameras.items() if self.features[key]["dtype"] == "image"}
+            shown = {n: self._decoded(n, i, rows) for n, i in self.spec.images.items() if n in stills}
+            for number, row in enumerate(rows):
+                part = slice(store.episode_start[number], store.episode_stop[number])
+                images = {
+                    name: shown[name][part] if name in stills else self._decoded(name, image, [row])
+                    for name, image in self.spec.images.items()
+                }
+                yield row, replace(store.episode(number), images=images)
 
     def _chosen(self, episodes: Sequence[int] | None) -> list[EpisodeRow]:
         wanted = list(self.episodes) if episodes is None else list(episodes)
@@ -163,15 +192,21 @@ class Dataset:
         """Every column of these episodes, in this order."""
         keys = [key for key, feature in self.features.items() if _is_column(key, feature)]
         parts: dict[str, list[np.ndarray]] = {key: [np.empty(0)] * len(rows) for key in keys}
-        for path in dict.fromkeys(row.data for row in rows):
+        for number, table, at in self._located(rows, keys):
+            for key in keys:
+                parts[key][number] = table[key][at]
+        return {key: np.concatenate(part) for key, part in parts.items()}
+
+    def _located(
+        self, rows: Sequence[EpisodeRow], keys: Sequence[str]
+    ) -> Iterator[tuple[int, Mapping[str, np.ndarray], np.ndarray]]:
+        """(number in `rows`, columns of its file, which rows of them are its own); each file is read once."""
+        numbered = sorted(enumerate(rows), key=lambda pair: pair[1].data)
+        for path, group in groupby(numbered, key=lambda pair: pair[1].data):
             table = files.read_data(path, self.features, keys, max_rows=self.info["total_frames"])
             found = files.rows_by_episode(table)
-            for number, row in enumerate(rows):
-                if row.data == path:
-                    at = files.locate(table, found, row.index, row.length, path)
-                    for key in keys:
-                        parts[key][number] = table[key][at]
-        return {key: np.concatenate(part) for key, part in parts.items()}
+            for number, row in group:
+                yield number, table, files.locate(table, found, row.index, row.length, path)
 
     def _vector(
         self, columns: Mapping[str, np.ndarray], keys: tuple[str, ...], names: tuple[str, ...], total: int
@@ -186,22 +221,26 @@ class Dataset:
         self, camera: str, image: Image, rows: Sequence[EpisodeRow], episodes: Sequence[int] | None
     ) -> np.ndarray:
         """A map of the cache for the whole dataset; decoded into memory for some of its episodes."""
-        shape = (sum(row.length for row in rows), *image.shape)
-        fill = partial(self._fill, camera, image, rows)
         if episodes is None:
+            shape = (sum(row.length for row in rows), *image.shape)
+            fill = partial(self._fill, camera, image, rows)
             paths = sorted({row.clips[camera].path if row.clips else row.data for row in rows})
             stamp = [(str(f), (s := _stat(f)).st_size, s.st_mtime_ns) for f in paths]
             spans = [(row.index, row.length, row.clips and row.clips[camera].start) for row in rows]
             mark = hashlib.sha256(json.dumps([image.shape, stamp, spans]).encode()).hexdigest()[:16]
-            path = self._cache / f"{camera}-{mark}.npy"
+            cache = self._cache or _cache_folder(self.root)
+            path = cache / f"{camera}-{mark}.npy"
             fresh = not path.exists()
             frames = video.frame_cache(path, shape, fill)
             if fresh:
-                for stale in set(self._cache.glob(f"{camera}-*.npy")) - {path}:
+                for stale in set(cache.glob(f"{camera}-*.npy")) - {path}:
                     stale.unlink(missing_ok=True)
             return frames
-        frames = np.empty(shape, dtype=np.uint8)
-        fill(frames)
+        return self._decoded(camera, image, rows)
+
+    def _decoded(self, camera: str, image: Image, rows: Sequence[EpisodeRow]) -> np.ndarray:
+        frames = np.empty((sum(row.length for row in rows), *image.shape), dtype=np.uint8)
+        self._fill(camera, image, rows, frames)
         return frames
 
     def _fill(self, camera: str, image: Image, rows: Sequence[EpisodeRow], out: np.ndarray) -> None:
@@ -210,15 +249,21 @@ class Dataset:
             video.read_clips([row.clips[camera] for row in rows], out, fps=self.fps, image=image)
             return
         starts = np.cumsum([0, *(row.length for row in rows)])
-        keys = [key, "episode_index", "frame_index"]
-        for path in dict.fromkeys(row.data for row in rows):
-            table = files.read_data(path, self.features, keys, max_rows=self.info["total_frames"])
-            found = files.rows_by_episode(table)
-            for start, row in zip(starts.tolist(), rows, strict=False):
-                if row.data == path:
-                    at = files.locate(table, found, row.index, row.length, path)
-                    for frame, data in enumerate(table[key][at]):
-                        out[start + frame] = files.decode_still(data, image, path=path)
+        for number, table, at in self._located(rows, [key, "episode_index", "frame_index"]):
+            for frame, data in enumerate(table[key][at], start=int(starts[number])):
+                out[frame] = files.decode_still(data, image, path=rows[number].data)
+
+
+def _cache_folder(root: Path) -> Path:
+    """`.cache` in the dataset, or in the user's cache where it cannot be written."""
+    inside = root / ".cache"
+    with contextlib.suppress(OSError):
+        inside.mkdir(exist_ok=True)
+        if os.access(inside, os.W_OK):
+            return inside
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    mark = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    return Path(home) / "robopolicy" / f"{root.resolve().name}-{mark}"
 
 
 def _require_fit(root: Path, own: Spec, offered: Spec) -> None:

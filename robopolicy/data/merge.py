@@ -36,8 +36,8 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Dataset:
         DatasetWriter(aside, spec=first.spec, robot_type=first.robot_type) as writer,
     ):
         for source in sources:
-            for index, row in source.episodes.items():
-                writer.append(source.episode(index), videos=row.clips)
+            for row, episode in source.in_turn():
+                writer.append(episode, videos=row.clips)
     return open_dataset(out)
 
 

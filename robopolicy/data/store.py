@@ -8,7 +8,7 @@ where an episode ended by time, nothing can be bootstrapped from its last row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -90,6 +90,7 @@ class Store:
         texts: the instructions.
         source: `[F]` uint8 into `SOURCES`: who acted.
         columns: further columns `[F ...]` by name.
+        chosen: positions of the episodes that `anchors` and `stats` are of, ascending; None means all.
 
     Attributes:
         first, last, terminal: of each row's episode, `[F]`; see `Rows`.
@@ -109,6 +110,7 @@ class Store:
     source: np.ndarray
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    chosen: tuple[int, ...] | None = None
     first: np.ndarray = field(init=False)
     last: np.ndarray = field(init=False)
     terminal: np.ndarray = field(init=False)
@@ -149,7 +151,10 @@ class Store:
 
     @cached_property
     def _rows(self) -> np.ndarray:
-        return np.arange(self.num_frames)
+        if self.chosen is None:
+            return np.arange(self.num_frames)
+        bounds = ((self.episode_start[i], self.episode_stop[i]) for i in self.chosen)
+        return np.concatenate([np.arange(start, stop) for start, stop in bounds])
 
     @cached_property
     def _rows_with_next(self) -> np.ndarray:
@@ -160,8 +165,17 @@ class Store:
         return {}
 
     def stats(self) -> dict[str, dict[str, np.ndarray]]:
-        """Statistics of state and action over all rows, for `Normalizer.fit`."""
-        return {"state": describe(self.state), "action": describe(self.action)}
+        """Statistics of state and action over the rows that are drawn, for `Normalizer.fit`."""
+        parts = {"state": self.state, "action": self.action}
+        return {
+            name: describe(part if self.chosen is None else part[self._rows]) for name, part in parts.items()
+        }
+
+    def choose(self, episodes: Sequence[int]) -> Store:
+        """The same store, of which only the episodes at these positions are drawn; nothing is copied."""
+        if not len(episodes):
+            raise DatasetError("no episodes are chosen; choose at least one")
+        return replace(self, chosen=tuple(sorted(episodes)))
 
     def episode(self, index: int) -> Episode:
         """Episode `index` (a position in this store); its arrays are views."""

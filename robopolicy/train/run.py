@@ -182,13 +182,10 @@ class _Run:
         count, share = dataset.num_episodes, self.settings.validation
         self.sizes[self._source] = [count, dataset.num_frames]
         random = np.random.default_rng([self.settings.seed, count])
-        order = random.permutation(list(dataset.episodes)).tolist()
+        order = random.permutation(count).tolist()
         held = min(max(1, round(share * count)), count - 1) if share > 0 else 0
-
-        def load(episodes: list[int]) -> Store:
-            return dataset.load(observe=self.settings.observe, episodes=sorted(episodes))
-
-        return load(order[held:]), load(order[:held]) if held > 0 else None
+        store = dataset.load(observe=self.settings.observe)  # whole, so that frames come from its cache
+        return store.choose(order[held:]), store.choose(order[:held]) if held > 0 else None
 
     def _build(self) -> Learner:
         torch.manual_seed(self.settings.seed)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scenes import assert_same, make_episode, make_spec
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
+from robopolicy.data import files, video
 from robopolicy.data.check import check
 from robopolicy.data.convert import convert
 from robopolicy.data.lerobot import open_dataset
@@ -38,6 +41,27 @@ def test_a_merge_holds_every_episode_and_copies_the_video(tmp_path: Path) -> Non
     sources = np.concatenate([open_dataset(part).load().images["wrist"] for part in parts])
     np.testing.assert_array_equal(store.images["wrist"], sources)  # not encoded a second time
     assert check(tmp_path / "all").findings == ()
+
+
+def test_a_merge_reads_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = record(tmp_path / "a", make_spec(cameras=("front",)), range(6))
+    opened, decoded = [], []
+
+    def read_data(path: Path, *args: Any, **kwargs: Any) -> Any:
+        opened.append(path)
+        return real_read(path, *args, **kwargs)
+
+    def decode(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for frame in real_decode(*args, **kwargs):
+            decoded.append(frame[0])
+            yield frame
+
+    real_read, real_decode = files.read_data, video.decode
+    monkeypatch.setattr(files, "read_data", read_data)
+    monkeypatch.setattr(video, "decode", decode)
+    merged = merge([source], tmp_path / "all")
+    assert opened == [source / "data/chunk-000/file-000.parquet"]
+    assert len(decoded) <= merged.num_frames + 2 * 6  # and a key frame before, a frame behind each episode
 
 
 def test_datasets_of_lerobot_merge_too(tmp_path: Path) -> None:

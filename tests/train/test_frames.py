@@ -1,9 +1,13 @@
 """A run that learns from frames, moved at random in training and as they are in validation."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from robopolicy.core.types import Episode
+from robopolicy.data import video
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.writer import DatasetWriter
 from robopolicy.testing import tiny_spec, tiny_store
@@ -70,3 +74,26 @@ def test_a_run_leaves_quarantined_episodes_out(tmp_path: Path):
     (data / "meta" / "quarantine.json").write_text('{"episodes": {"1": ["too dark"]}}')
     assert open_dataset(data).num_episodes == 3
     assert logged(data, tmp_path / "run")[-1]["step"] == 4
+
+
+def test_a_second_training_decodes_no_video_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = record(tmp_path / "data")
+    decoded = []
+
+    def decode(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        decoded.append(args)
+        yield from real(*args, **kwargs)
+
+    real = video.decode
+    monkeypatch.setattr(video, "decode", decode)
+    first = logged(data, tmp_path / "first")
+    assert decoded
+    decoded.clear()
+    again = logged(data, tmp_path / "again")
+    assert not decoded
+    assert [line.get("loss") for line in again] == [line.get("loss") for line in first]
+    (data / ".cache").rename(tmp_path / "old")
+    (data / ".cache").write_text("no folder can be made here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    logged(data, tmp_path / "elsewhere")
+    assert list((tmp_path / "home" / "robopolicy").glob("data-*/*.npy"))
