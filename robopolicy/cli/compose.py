@@ -21,6 +21,7 @@ from robopolicy.core.share import share
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+_LIST = "_list_"  # a list that is given in the place of a group's file travels under this key
 _OVERRIDE = re.compile(r"^(?:~[\w./@]+|\+{0,2}~?[\w./@-]+=)")
 
 
@@ -71,13 +72,12 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     import hydra
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
             config = hydra.compose(config_name=name, overrides=_checked(name, overrides))
-            return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
+            return _plain(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise _readable(error) from error
 
@@ -98,16 +98,14 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     @hydra.main(version_base="1.3", config_path=str(share("configs")), config_name=name)
     def job(config: Any) -> None:
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
+        plain = _plain(config)
         if "output" in plain and plain["output"] is None:
             plain["output"] = HydraConfig.get().runtime.output_dir
-        function(_complete({str(key): value for key, value in plain.items()}, name))
+        function(_complete(plain, name))
 
     ours = ("hydra.output_subdir=null", "hydra/job_logging=none")  # a job's folder is for its output alone
     given, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
@@ -153,6 +151,18 @@ def quote(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def _plain(config: Any) -> dict[str, Any]:
+    """A composed configuration as plain values."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {
+        str(key): value[_LIST] if isinstance(value, dict) and value.keys() == {_LIST} else value
+        for key, value in plain.items()
+    }
+
+
 def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
     if missing := [key for key, value in config.items() if value == "???"]:
         raise ConfigError(f"{missing[0]} is not given; add {missing[0]}=... (robopolicy {name} --help)")
@@ -183,7 +193,7 @@ def _checked(name: str, words: Sequence[str], *, sweep: bool = False) -> list[st
     ]
     config = OmegaConf.to_container(hydra.compose(config_name=name, overrides=fixed))
     both = zip(asked, shaped, strict=True)
-    return [line for override, lines in both for line in lines or [_setting(override, config)]]
+    return [line for override, lines in both for line in lines or _setting(override, config)]
 
 
 def _shape(override: Override, usual: Mapping[Any, Any]) -> list[str]:
@@ -198,23 +208,29 @@ def _shape(override: Override, usual: Mapping[Any, Any]) -> list[str]:
     if key not in usual:
         raise ConfigError(f"{key} is not part of this configuration by itself; add it: +{line}")
     value = "several" if override.is_sweep_override() else override.value()
-    if isinstance(value, dict):  # in the place of a file: nothing of the file's stays
+    # In the place of a file: nothing of the file's stays.
+    if isinstance(value, dict):
         return [f"~{key}", f"+{line}"]
+    if isinstance(value, list) and not (value and all(isinstance(item, str) for item in value)):
+        # Hydra would take any list for names of files.
+        return [f"~{key}", f"+{key}={{{_LIST}: {line.partition('=')[2]}}}"]
     if not isinstance(value, str | list):
-        raise ConfigError(f"{line}: give the name of a file in configs/{key}, or {{_target_: ...}}")
+        raise ConfigError(f"{line}: give the name of a file in configs/{key}, or what stands in such a file")
     return [line]
 
 
-def _setting(override: Override, config: Any) -> str:
+def _setting(override: Override, config: Any) -> list[str]:
     """An override of a key, which may be in a list."""
     key, line, node = override.key_or_group, str(override.input_line), config
     for part in key.split("."):
         if isinstance(node, Mapping) and (not node or "_target_" in node):
-            return f"++{line}"
+            return [f"++{line}"]
         if isinstance(node, Mapping) and part not in node:
             raise UnknownNameError("key", key, _keys(config))
         node = node[part] if isinstance(node, Mapping) else None
-    return f"++{line}" if node == {} else line
+    if node and isinstance(node, Mapping) and not override.is_sweep_override():
+        return [f"~{key}", f"+{line}"]  # a mapping in the place of another, of which nothing stays
+    return [f"++{line}" if node == {} else line]
 
 
 def _quoted(word: str) -> str:

@@ -65,9 +65,11 @@ def check(paths: Sequence[str], words: Words) -> int:
 
 def convert(paths: Sequence[str], words: Words) -> None:
     """Convert one file into a new dataset."""
+    from robopolicy.core.build import fill
     from robopolicy.data.convert import convert as convert_file
 
-    convert_file(*paths, **options(words, control_hz=20.0, text=""))
+    source, out = paths
+    fill(convert_file, options(words, control_hz=20.0, text=""), source=source, out=out)
     info(paths[-1:], split([]))
 
 

@@ -39,7 +39,7 @@ def run(args: Sequence[str]) -> None:
 
 def evaluate(config: dict[str, Any]) -> Path:
     """Evaluate with a composed configuration; returns the results' folder."""
-    from robopolicy.cli.pipeline import new_folder
+    from robopolicy.cli.pipeline import output_folder
     from robopolicy.cli.progress import bar
     from robopolicy.cli.recording import report_results
     from robopolicy.cli.scores import comparison_table, policy_table
@@ -57,11 +57,10 @@ def evaluate(config: dict[str, Any]) -> Path:
         raise ConfigError(f"{first} does not say what task it was trained for; add task=SUITE/TASK")
     suites.find(task)  # before anything is loaded or rolled out
     failures = fill(check_films, {"films": config["films"]})
-    out = Path(config["output"]) if config["output"] else new_folder(Path("runs/eval"))
     rules = {key: config[key] for key in ("execute", "latency_ticks", "max_steps", "device")}
     protocol = fill(Protocol, {**rules, "task": task, "env_options": config["env"]})
     asked = {key: config[key] for key in ("episodes", "split", "workers", "compare", "looks")}
-    with bar(f"evaluating on {task}") as progress:
+    with output_folder(config["output"], Path("runs/eval")) as out, bar(f"evaluating on {task}") as progress:
         results = fill(roll_out, asked, policies=policies, protocol=protocol, out=out, progress=progress)
     report_results(out, out / "report.html", failures=failures)
     print(policy_table(results))

@@ -33,12 +33,10 @@ def quickstart(config: dict[str, Any]) -> Path:
     from rich.console import Console
 
     from robopolicy.cli.pipeline import begin, carry_out, point_latest
-    from robopolicy.cli.stages import stages
-    from robopolicy.core.machine import num_workers
-    from robopolicy.core.suites import find
+    from robopolicy.cli.stages import Settings, stages
+    from robopolicy.core.build import fill
 
-    find(config["task"])  # before a folder is made
-    num_workers(config["workers"])
+    fill(Settings, config)  # before a folder is made
     fresh = config.pop("fresh")
     console, todo = Console(), stages()
     run = begin(ROOT, config, todo, fresh=fresh)

@@ -9,10 +9,61 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robopolicy.cli.pipeline import Report, Run, Stage
+from robopolicy.core.build import fill
+from robopolicy.core.errors import ConfigError, UnknownNameError
+from robopolicy.core.machine import num_workers
+from robopolicy.core.ranges import in_range
+from robopolicy.core.suites import find
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What quickstart is told: the schema of `configs/quickstart.yaml`, checked before the first stage.
+
+    Args:
+        task: `suite/task`.
+        demonstrations: how many episodes of each quality.
+        recipe: of `configs/exp`; it must learn from states, which is what is recorded.
+        steps: updates, in the place of the recipe's.
+        test_episodes: of the evaluation.
+        seed: of everything random.
+        workers: processes; None means one per core.
+        fresh: do not go on with an unfinished run.
+    """
+
+    task: str
+    demonstrations: Mapping[str, int]
+    recipe: str
+    steps: int
+    test_episodes: int
+    seed: int
+    workers: int | None
+    fresh: bool
+
+    def __post_init__(self) -> None:
+        from robopolicy.cli.compose import compose
+        from robopolicy.train.settings import RunSettings
+
+        qualities = find(self.task)[0].qualities
+        for quality in self.demonstrations:
+            if quality not in qualities:
+                raise UnknownNameError("quality", quality, list(qualities))
+        in_range(least=0, **{f"demonstrations.{quality}": n for quality, n in self.demonstrations.items()})
+        if not sum(self.demonstrations.values()):
+            raise ConfigError(f"demonstrations is {dict(self.demonstrations)}; one episode at least is meant")
+        in_range(least=1, test_episodes=self.test_episodes)
+        num_workers(self.workers)
+        training = fill(RunSettings, compose("train", _train_words(vars(self), Path("data"))))
+        if training.observe != "state":
+            raise ConfigError(
+                f"recipe is '{self.recipe}', which has observe={training.observe}, but quickstart records "
+                "states alone; take another recipe, or collect and train by hand"
+            )
 
 
 def stages() -> tuple[Stage, ...]:
@@ -77,16 +128,15 @@ def _train(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.cli.compose import compose
     from robopolicy.train.run import train
 
-    config = compose("train", _train_words(run))
+    config = compose("train", _train_words(run.settings, run.folder / "data"))
     train(config, run.folder, report=report)
     return {"steps": config["steps"], "batch_size": config["batch_size"]}
 
 
-def _train_words(run: Run) -> list[str]:
-    asked = run.settings
+def _train_words(asked: Mapping[str, Any], data: Path) -> list[str]:
     return [
         f"+exp={asked['recipe']}",
-        f"data={run.folder / 'data'}",
+        f"data={data}",
         f"task={asked['task']}",
         f"steps={asked['steps']}",
         f"seed={asked['seed']}",
@@ -94,7 +144,8 @@ def _train_words(run: Run) -> list[str]:
 
 
 def _train_by_hand(run: Run) -> str:
-    return f"robopolicy train {' '.join(_train_words(run))} output={run.folder}"
+    words = _train_words(run.settings, run.folder / "data")
+    return f"robopolicy train {' '.join(words)} output={run.folder}"
 
 
 def _evaluate(run: Run, report: Report) -> Mapping[str, Any]:

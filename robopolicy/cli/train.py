@@ -27,12 +27,12 @@ def run(args: Sequence[str]) -> None:
 
 def train(config: dict[str, Any]) -> Path:
     """Train with a composed configuration; returns the checkpoint's folder."""
-    from robopolicy.cli.pipeline import new_folder
+    from robopolicy.cli.pipeline import output_folder
     from robopolicy.train import run as training
     from robopolicy.train.collect import task_of
 
     task = config["task"] or task_of(config["data"])
-    out = Path(config["output"]) if config["output"] else new_folder(Path("runs/train"))
-    checkpoint = training.train({**config, "task": task}, out)
+    with output_folder(config["output"], Path("runs/train")) as out:
+        checkpoint = training.train({**config, "task": task}, out)
     print(checkpoint)
     return checkpoint

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from robopolicy.core.errors import DatasetError
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec, Vector
 from robopolicy.core.types import Episode
 from robopolicy.data.lerobot import Dataset, open_dataset
@@ -33,8 +34,10 @@ def convert(
         text: the instruction of all episodes.
 
     Raises:
+        ConfigError: `control_hz` is not above 0.
         DatasetError: the file is not of this layout, or `out` already holds something.
     """
+    in_range("convert", above=0, control_hz=control_hz)
     source = Path(source)
     if source.suffix != ".npz":
         raise DatasetError(f"{source} is not an .npz of OGBench's layout; that is what can be converted")

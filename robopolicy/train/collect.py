@@ -57,11 +57,11 @@ class Request:
         for options, name, said in (
             (self.env_options, "env.observe", f"observe={self.observe}"),
             (self.expert_options, "expert.quality", f"quality={self.quality}"),
-            (self.expert_options, "expert.rows", "the collection"),
-            (self.expert_options, "expert.spec", "env={...}"),
+            (self.expert_options, "expert.rows", "the blocks of a collection"),
+            (self.expert_options, "expert.spec", "the options of env"),
         ):
             if name.partition(".")[2] in options:
-                raise ConfigError(f"{name} cannot be given; it follows from {said}: say it there")
+                raise ConfigError(f"{name} cannot be given; it follows from {said}")
 
     def make_env(self) -> suites.Env:
         """An environment that shows the expert the whole state, and renders only if frames are recorded."""

@@ -7,7 +7,9 @@ import pytest
 
 from robopolicy.cli.compose import compose, split
 from robopolicy.cli.main import COMMANDS
+from robopolicy.core.build import fill
 from robopolicy.data.lerobot import open_dataset
+from robopolicy.train.settings import RunSettings
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,6 +49,20 @@ def test_a_node_can_be_given_whole() -> None:
     words = ["policy={_target_: robopolicy.policies.gaussian.GaussianPolicy}", "policy.horizon=4"]
     assert compose("train", words)["policy"] == node  # and nothing of the flow policy's
     assert compose("train", ["optim={lr: 1e-5}"])["optim"] == {"lr": 1e-5}
+    assert compose("quickstart", ["demonstrations={poor: 5}"])["demonstrations"] == {"poor": 5}
+
+
+def test_phases_can_be_given_as_a_list() -> None:
+    phases = [{"updates": 1000}, {"name": "task", "data": "b"}]
+    words = ["data=a", "steps=5", "phases=[{updates: 1000}, {name: task, data: b}]"]
+    config = compose("train", words)
+    assert config["phases"] == phases
+    assert [(end, phase.name) for end, phase in fill(RunSettings, config).timeline] == [
+        (1000, "1"),
+        (1005, "task"),
+    ]
+    assert compose("train", ["phases=offline"])["phases"] == [{"name": "offline"}]
+    assert compose("train", ["phases=[offline]"])["phases"] == [{"name": "offline"}]
 
 
 def test_paths_beyond_ascii_and_with_spaces(cli) -> None:

@@ -95,16 +95,71 @@ def test_unknown_policy(mistake, made) -> None:
         (["quickstart", "workers=0"], "workers is 0"),
         (["collect", "env={action_mode: foot}"], "action_mode is 'foot'"),
         (["data", "convert", "a.npz", "b", "control_hs=3"], "did you mean 'control_hz'"),
+        (["data", "convert", "a.npz", "b", "control_hz=fast"], "control_hz is 'fast'"),
+        (["data", "convert", "a.npz", "b", "control_hz=0"], "control_hz is 0"),
+        (["data", "convert", "a.npz", "b", "text=5"], "text is 5"),
+        (["view", "data", "episodes=1"], "episodes is 1 (int); list[int, ...] | None is meant"),
+        (["view", "data", "output=5"], "output is 5"),
+        (["collect", "task=5"], "task is 5; suite/task is meant"),
+        (["collect", "output=5"], "output is 5"),
+        (["collect", "expert.foo=1"], "no parameter 'foo'"),
+        (["collect", "expert.miss=2"], "miss is 2"),
+        (["collect", "expert.speed=[1]"], "speed is [1]; 2 values are meant"),
+        (["collect", "expert.speed=[2,1]"], "speed is (2.0, 1.0)"),
+        (["collect", "expert.play=true"], "'play' is given by the run"),
+        (
+            ["collect", "expert.quality=mixed"],
+            "expert.quality cannot be given; it follows from quality=expert",
+        ),
+        (["collect", "env.observe=pixels"], "env.observe cannot be given; it follows from observe=state"),
+        (["collect", "env.task=x"], "'task' is given by the run"),
+        (["collect", "env.name=x"], "no parameter 'name'"),
+        (["collect", "env.image_size=2000"], "image_size is 2000; it must be at least 1 and at most 960"),
+        (["collect", "env.image_size=0"], "image_size is 0"),
+        (["quickstart", "task=5"], "task is 5"),
+        (["quickstart", "demonstrations=5"], "demonstrations is 5"),
+        (["quickstart", "demonstrations.expert=many"], "demonstrations.expert is 'many'"),
+        (["quickstart", "demonstrations.mixed=-1"], "demonstrations.mixed is -1"),
+        (["quickstart", "demonstrations={exprt: 5}"], "did you mean 'expert'"),
+        (["quickstart", "demonstrations={expert: 0}"], "demonstrations is {'expert': 0}"),
+        (["quickstart", "steps=0"], "steps is 0"),
+        (["quickstart", "test_episodes=0"], "test_episodes is 0"),
+        (["quickstart", "recipe=pick_place_folw"], "did you mean"),
+        (["quickstart", "recipe=pick_place_flow_pixels"], "observe=pixels"),
+        (["train", "output=5"], "output is 5"),
+        (["train", "optim.betas=[1.5,0.9]"], "optim: betas[0] is 1.5; it must be at least 0 and below 1"),
+        (["train", "optim.betas=[0.9]"], "betas is [0.9]; 2 values are meant"),
+        (["train", "optim.eps=-1"], "optim: eps is -1"),
+        (["train", "optim.weight_decay=-1"], "optim: weight_decay is -1"),
+        (["train", "optim.clip=inf"], "optim: clip is inf"),
+        (["train", "optim.groups={policy: 5}"], "optim.groups.policy is 5"),
+        (["train", "optim.groups={policy: {lr: 0}}"], "optim: lr is 0"),
+        (["train", "policy=act", "policy.heads=0"], "heads is 0"),
+        (["train", "policy=gaussian", "policy.std_range=[1]"], "std_range is [1]; 2 values are meant"),
+        (["train", "policy=gaussian", "policy.std_range=[2,1]"], "std_range is (2.0, 1.0)"),
+        (["train", "policy.ema=2"], "FlowPolicy: ema is 2.0;"),
+        (["train", "policy.data_std=0"], "FlowPolicy: data_std is 0"),
+        (["train", "policy=diffusion", "policy.ema=1"], "DiffusionPolicy: ema is 1.0"),
+        (["train", "image_shift=-1"], "image_shift is -1"),
+        (["train", "image_shift=2"], "image_shift is 2, but observe=state shows no images"),
+        (["train", "policy.vision=cnn"], "policy.vision is 'cnn', but observe=state shows no images"),
+        (["train", "phases=[{updates: 0}]"], "updates is 0"),
+        (["train", "phases=[5]"], "phases[0] is 5"),
+        (["train", "phases=[]"], "phases is empty"),
+        (["train", "phases=5"], "phases=5"),
     ],
 )
-def test_a_key_or_value_that_does_not_exist(mistake, made, words, said) -> None:
+def test_a_key_or_value_that_does_not_exist(mistake, made, tmp_path, words, said) -> None:
     data = [f"data={made / 'data'}"] if words[0] == "train" else []
     assert said in mistake(*words, *data)
+    assert list(tmp_path.iterdir()) == []  # nothing was begun
 
 
 @pytest.mark.parametrize(
     "word",
     [
+        "task=5",
+        "output=5",
         "episodes=many",
         "workers=0",
         "latency_ticks=-1",
@@ -114,8 +169,9 @@ def test_a_key_or_value_that_does_not_exist(mistake, made, words, said) -> None:
         "looks=[a]",
     ],
 )
-def test_an_evaluation_that_cannot_be(mistake, made, word) -> None:
+def test_an_evaluation_that_cannot_be(mistake, made, tmp_path, word) -> None:
     assert re.search(rf"{word.partition('=')[0]}\S* is ", mistake("eval", str(made / "run"), word))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_evaluation_is_not_made_on_states_of_collection(mistake, made) -> None:
@@ -158,7 +214,7 @@ def test_bodies_that_do_not_fit(mistake, made) -> None:
     assert "mode" in semantics
     assert "'delta'" in semantics
     assert "data" in mistake("data", "merge", str(made / "data"), str(made / "foreign"), "both")
-    assert not Path("both").exists()
+    assert list(Path.cwd().iterdir()) == []
 
 
 def test_empty_dataset(mistake, tmp_path) -> None:
@@ -204,7 +260,7 @@ def test_dataset_with_a_truncated_file(cli, mistake, copy) -> None:
     (data / "meta" / "info.json").unlink()
     found = cli("data", "check", str(data))
     assert found.status == 1
-    assert "info.json is missing" in found.out
+    assert "is not a finished dataset" in found.out
     assert "no dataset at elsewhere" in mistake("data", "check", "elsewhere")
 
 
