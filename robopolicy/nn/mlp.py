@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robopolicy.core.ranges import in_range
+
 
 def mlp(sizes: Sequence[int], *, activate_last: bool = False) -> nn.Sequential:
     """Linear layers of these sizes with GELU between them, `[... sizes[0]]` to `[... sizes[-1]]`."""
@@ -69,6 +71,8 @@ class ChunkMLP(nn.Module):
         time_width: int = 32,
     ) -> None:
         super().__init__()
+        in_range("ChunkMLP", least=1, time_width=time_width)
+        in_range("ChunkMLP", least=1, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
         size = horizon * action_size
         self.time = TimeFeatures(width=time_width)
         self.layers = mlp([context_size + size + time_width, *hidden, size])
@@ -105,6 +109,7 @@ class ChunkResNet(nn.Module):
         time_width: int = 32,
     ) -> None:
         super().__init__()
+        in_range("ChunkResNet", least=1, width=width, blocks=blocks, expand=expand, time_width=time_width)
         size = horizon * action_size
         self.time = TimeFeatures(width=time_width)
         self.first = nn.Linear(context_size + size + time_width, width)
