@@ -2,12 +2,14 @@
 
 OGBench (Park et al. 2025, arXiv 2410.20092) keeps one `.npz` of flat arrays: `observations [F S]`, `actions
 [F A]`, `terminals [F]` (1 on the last row of each episode), and in its single-task sets `rewards` and `masks`
-(0 where the task is solved and nothing is bootstrapped).
+(0 where the task is solved and nothing is bootstrapped). Its episodes go on after a success, so masks
+become the column `next.mask`, which the sampler heeds (see `data.sampler`).
 """
 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from robopolicy.core.spec import Spec, Vector
 from robopolicy.core.types import Episode
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.merge import new_dataset
+from robopolicy.data.store import MASK
 from robopolicy.data.writer import DatasetWriter
 
 
@@ -47,9 +50,8 @@ def convert(
         ends = np.append(ends[:-1], True)
     reward = arrays.get("rewards", np.zeros(len(state)))
     masks = arrays.get("masks", np.ones(len(state)))
-    if not (len(state) == len(action) == len(ends) == len(reward) == len(masks)) or state.ndim != 2:
-        shapes = {name: array.shape for name, array in arrays.items()}
-        raise DatasetError(f"{source}: the arrays do not fit together: {shapes}")
+    if not np.isin(masks, (0, 1)).all():
+        raise DatasetError(f"{source}: masks holds {np.unique(masks)[:5]}; 0 and 1 are meant")
     if spec is None:
         spec = Spec(
             state=_numbered("state", state.shape[1]),
@@ -61,15 +63,16 @@ def convert(
     with new_dataset(out) as aside, DatasetWriter(aside, spec=spec) as writer:
         for last in np.flatnonzero(ends):
             rows = slice(start, int(last) + 1)
-            solved = bool(masks[last] == 0)
+            columns = {MASK: masks[rows] != 0} if "masks" in arrays else {}
             writer.append(
                 Episode(
                     state=state[rows].astype(np.float32),
                     action=action[rows].astype(np.float32),
                     reward=reward[rows].astype(np.float32),
-                    terminated=solved,
-                    success=solved,
+                    terminated=bool(masks[last] == 0),
+                    success=bool((masks[rows] == 0).any()),
                     text=text,
+                    columns=columns,
                 )
             )
             start = int(last) + 1
@@ -82,13 +85,18 @@ def _read(source: Path) -> dict[str, np.ndarray]:
         with np.load(source, allow_pickle=False) as file:
             names = [name for name in (*wanted, "rewards", "masks") if name in file.files]
             arrays = {name: file[name] for name in names}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(
             f"{source} cannot be read as plain arrays ({error}); nothing is unpickled"
         ) from error
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise DatasetError(f"{source} lacks {missing}; an .npz of OGBench's layout is meant")
+    axes = {name: 2 if name in ("observations", "actions") else 1 for name in arrays}
+    wrong = {n: a for n, a in arrays.items() if a.ndim != axes[n] or a.dtype.kind not in "biuf"}
+    if wrong or len({len(array) for array in arrays.values()}) > 1:
+        shapes = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
+        raise DatasetError(f"{source}: the arrays do not fit together: {shapes}; numbers [F S], [F A], [F]")
     return arrays
 
 

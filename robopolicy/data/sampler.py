@@ -8,6 +8,9 @@ two, so a resumed run needs no sampler state. The rules, for a row t of an episo
   span may include step T and the discount is then 0. Where time ran out at T, the value beyond is not 0, and
   the last stored observation is that of T, so n <= T - t; row T itself has no successor and is not drawn;
 - reward = sum_{i<n} gamma^i r_{t+i}, discount = gamma^n, target = reward + discount * value(next_obs).
+- where the data have a column `next.mask`, episodes go on after the task is solved: a span over a step whose
+  mask is 0 keeps its reward, has the discount 0, and is no padding (Q-chunking's rule for OGBench's play);
+  the return to go ends at that step.
 
 Following Q-chunking (Li et al. 2025, arXiv 2507.07969), a critic of whole chunks multiplies its loss with
 `~is_pad[:, -1]`. That paper stores the observation after a time-out and uses gamma^h there; here the span is
@@ -23,7 +26,7 @@ import numpy as np
 
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.types import Batch, Observation, Window
-from robopolicy.data.store import Rows
+from robopolicy.data.store import MASK, Rows
 from robopolicy.data.transforms import Transform
 
 
@@ -118,6 +121,9 @@ class Sampler:
             ahead = np.minimum(rows[:, None] + np.arange(window.bootstrap), last[:, None])
             reward = np.einsum("bk,bk->b", store.reward.take(ahead), weights.take(span, axis=0))
             discount = np.where(span > left, np.float32(0), powers.take(span))
+            if MASK in store.columns:
+                within = np.arange(window.bootstrap) < span[:, None]
+                discount *= (store.columns[MASK].take(ahead).astype(bool) | ~within).all(axis=1)
             next_obs = self._observe(window.obs, rows + span, first, last)
         extra = {name: store.columns[name][rows] for name in window.columns}
         if window.mc_return:
@@ -150,6 +156,8 @@ class Sampler:
         terminal = store.terminal[rows][:, None]
         is_pad = wanted[:, :-1] >= (last[:, None] + terminal)
         terminated = (wanted[:, :-1] == last[:, None]) & terminal
+        if MASK in store.columns:
+            terminated |= ~store.columns[MASK].take(steps).astype(bool)
         extra = {name: store.columns[name][steps] for name in window.columns}
         if window.mc_return:
             extra["mc_return"] = store.returns(window.discount)[steps]

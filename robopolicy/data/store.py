@@ -20,6 +20,9 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data.stats import describe
 
+MASK = (
+    "next.mask"  # a column: false where an episode goes on although nothing is bootstrapped beyond the step
+)
 SOURCES = ("policy", "human", "expert")
 
 
@@ -144,8 +147,10 @@ class Store:
     def returns(self, discount: float) -> np.ndarray:
         """See `Rows.returns`; computed once per discount."""
         if discount not in self._returns:
-            bounds = zip(self.episode_start, self.episode_stop, strict=True)
-            parts = [return_to_go(self.reward[start:stop], discount) for start, stop in bounds]
+            ends = self.episode_stop
+            if MASK in self.columns:  # a return ends there, too
+                ends = np.union1d(ends, np.flatnonzero(~self.columns[MASK].astype(bool)) + 1)
+            parts = [return_to_go(part, discount) for part in np.split(self.reward, ends[:-1])]
             self._returns[discount] = np.concatenate(parts)
         return self._returns[discount]
 
