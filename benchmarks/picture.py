@@ -51,7 +51,7 @@ def of_expert(task: str) -> list[np.ndarray]:
 
 def of_evaluation(folder: Path) -> list[list[np.ndarray]]:
     env = replay_env(folder)
-    found = films(folder, env, count=MOMENTS)
+    found = films(folder, env, failures=1, count=MOMENTS)
     env.close()
     return [list(film.frames) for film in found]
 

@@ -88,10 +88,12 @@ def _success(results: Mapping[str, Any]) -> str:
     for name, policy in results["policies"].items():
         low, high = policy["interval"]
         latency = policy["latency_ms"]
-        records = [record for run in results["runs"][name] for record in run["episodes"]]
+        runs = results["runs"][name]
+        rates = [run["success"] for run in runs]
+        records = [record for run in runs for record in run["episodes"]]
         solved = [record["length"] for record in records if record["success"]]
         rows.append(
-            f"<tr><th>{escape(name)}</th>"
+            f"<tr><th>{escape(name)}{_each([f'{rate:.0%}' for rate in rates])}</th>"
             f'<td class="big">{policy["success"]:.0%}</td>'
             f"<td>{_bar(policy['success'], low, high)}</td>"
             f"<td>{low:.0%} to {high:.0%}</td>"
@@ -105,6 +107,11 @@ def _success(results: Mapping[str, Any]) -> str:
         + "".join(rows)
         + "</table></section>"
     )
+
+
+def _each(values: Sequence[str]) -> str:
+    """What was found for each training seed, where there are several."""
+    return f"<br><small>training seeds: {', '.join(values)}</small>" if len(values) > 1 else ""
 
 
 def _bar(value: float, low: float, high: float) -> str:
@@ -124,7 +131,8 @@ def _comparisons(results: Mapping[str, Any]) -> str:
         low, high = found["interval"]
         p = found["p_holm"]
         rows.append(
-            f"<tr><th>{escape(found['a'])} &minus; {escape(found['b'])}</th>"
+            f"<tr><th>{escape(found['a'])} &minus; {escape(found['b'])}"
+            f"{_each([f'{difference:+.0%}' for difference in found['per_seed']])}</th>"
             f'<td class="big">{found["difference"]:+.0%}</td><td>{low:+.0%} to {high:+.0%}</td>'
             f"<td>{found['only_a']} : {found['only_b']}</td>"
             f"<td>{'&ndash;' if p is None else f'{p:.3g}'}</td></tr>"

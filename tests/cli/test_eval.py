@@ -91,6 +91,8 @@ def test_training_seeds_are_grouped_and_compared_as_methods(cli, runs) -> None:
     assert len(pair["per_seed"]) == 2
     assert pair["p_value"] is None
     assert re.search(r"long - brief .* training seeds: \S+ \S+$", done.out, flags=re.M)
+    page = Path("found/report.html").read_text()
+    assert page.count("training seeds: ") == 3  # two policies and their difference
     held = [Path(path) for path in raw["protocol"]["policies"]["brief"]]
     assert [path.parent.parent.name for path in held] == ["seed_1", "seed_2"]
     assert {path.name for path in held} == {"step_00000001"}  # which checkpoint it was, not `last`
