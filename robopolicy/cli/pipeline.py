@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from robopolicy.cli.progress import bars
 from robopolicy.core.errors import ConfigError
+from robopolicy.core.files import point, write_text
 from robopolicy.core.machine import missing_folders, remove_empty
 
 Report = Callable[[int, int], None]  # how much of how much is done
@@ -81,7 +81,7 @@ def begin(root: Path, settings: Mapping[str, Any], stages: Sequence[Stage], *, f
                 return run
     run = Run(folder=new_folder(root), settings=wanted)
     (run.folder / "stages").mkdir()
-    _write(run.folder / "settings.json", wanted)
+    write_text(run.folder / "settings.json", json.dumps(wanted, indent=1))
     return run
 
 
@@ -137,17 +137,14 @@ def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:
             facts = dict(
                 stage.work(run, lambda done, of, bar=bar: display.update(bar, completed=done, total=of))
             )
-            _write(
-                run.folder / "stages" / f"{stage.name}.json", facts | {"seconds": time.monotonic() - start}
-            )
+            facts["seconds"] = time.monotonic() - start
+            write_text(run.folder / "stages" / f"{stage.name}.json", json.dumps(facts, indent=1))
 
 
 def point_latest(run: Run) -> Path:
     """Make `latest` beside the run point at it."""
-    link, aside = run.folder.parent / "latest", run.folder.parent / ".latest.tmp"
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(run.folder.name)
-    os.replace(aside, link)
+    link = run.folder.parent / "latest"
+    point(link, run.folder.name)
     return link
 
 
@@ -156,10 +153,3 @@ def _settings(folder: Path) -> Any:
         return json.loads((folder / "settings.json").read_text())
     except (OSError, ValueError):  # not a run of ours, or killed before it began
         return None
-
-
-def _write(path: Path, value: Any) -> None:
-    """Whole or not at all: a kill in between leaves no half file under the final name."""
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(value, indent=1))
-    os.replace(aside, path)

@@ -33,6 +33,7 @@ from safetensors import SafetensorError
 
 from robopolicy.core.build import build
 from robopolicy.core.errors import CheckpointError, ConfigError, UserError
+from robopolicy.core.files import point, replacing
 from robopolicy.core.learner import Learner
 from robopolicy.core.plain import check_plain, read_json, read_yaml
 from robopolicy.core.provenance import provenance
@@ -93,7 +94,6 @@ def save(
     check_plain(dict(config))
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; choose another folder or delete it")
-    aside = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
     contents = {
         "config.yaml": yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False).encode(),
         "spec.json": spec.to_json().encode(),
@@ -106,16 +106,11 @@ def save(
     files = {name: {"size": len(raw), "sha256": _sha(raw)} for name, raw in contents.items()}
     contents[MANIFEST] = _json({"format": FORMAT, "files": files})
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        os.mkdir(aside)
-        for name, raw in contents.items():
-            _write(aside / name, raw)
-        _sync(aside)
-        os.rename(aside, folder)
-        _sync(folder.parent)
+        with replacing(folder) as aside:
+            os.mkdir(aside)
+            for name, raw in contents.items():
+                _write(aside / name, raw)
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise CheckpointError(
             f"could not write the checkpoint {folder}: {error.strerror or error}; "
             f"free some space or choose another disk. Earlier checkpoints are intact"
@@ -255,12 +250,8 @@ class Checkpoints:
     def save(self, step: int, **what: Any) -> Path:
         """`save` under the name of this step, point `last` at it, and delete what is older than `keep`."""
         folder = save(self.root / f"step_{step:08d}", **what)
-        link = self.root / f".last.tmp-{os.getpid()}"
         try:
-            link.unlink(missing_ok=True)
-            os.symlink(folder.name, link)
-            os.replace(link, self.last)
-            _sync(self.root)
+            point(self.last, folder.name)
             for old in self._folders()[self.keep :]:
                 trash = self.root / f".{old.name}.old-{os.getpid()}"
                 os.rename(old, trash)  # first out of sight, so that a kill leaves no half checkpoint
@@ -300,9 +291,7 @@ class Checkpoints:
                 break
             os.rename(folder, _free(folder.with_name(f"damaged_{folder.name}")))
         if newest is not None and (self.last).resolve() != newest.path:
-            link = self.root / f".last.tmp-{os.getpid()}"
-            os.symlink(newest.path.name, link)
-            os.replace(link, self.last)
+            point(self.last, newest.path.name)
         return newest
 
     def _folders(self) -> list[Path]:
@@ -377,17 +366,6 @@ def _sha(raw: bytes) -> str:
 def _write(path: Path, raw: bytes) -> None:
     with open(path, "xb") as file:
         file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable, not only the files' contents."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _free(path: Path) -> Path:

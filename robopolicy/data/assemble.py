@@ -7,6 +7,7 @@ files.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robopolicy.core.errors import DatasetError, UserError
+from robopolicy.core.files import replacing
 from robopolicy.core.machine import Lock
 from robopolicy.core.spec import Spec
 from robopolicy.data import format as fmt
@@ -210,10 +212,8 @@ class _Assembly:
         number = 0
         for group in groups:
             path = fmt.resolve(self.root, fmt.DATA_PATH, chunk_index=at[0], file_index=at[1])
-            aside = _aside(path)
-            schema: pa.Schema | None = None
-            writer: pq.ParquetWriter | None = None
-            try:
+            with replacing(path) as aside, contextlib.ExitStack() as stack:
+                writer: pq.ParquetWriter | None = None
                 for entry in group:
                     episode, stop = self.old.episodes + number, index + entry.length
                     columns = self._columns(entry, episode, index)
@@ -229,15 +229,11 @@ class _Assembly:
                     }
                     arrays = {key: fmt.arrow_column(columns[key], self.features[key]) for key in columns}
                     table = pa.table(arrays).replace_schema_metadata(fmt.huggingface_metadata(self.features))
-                    if writer is None or schema is None:
-                        schema = table.schema
-                        writer = pq.ParquetWriter(aside, schema, compression="snappy", use_dictionary=True)
-                    writer.write_table(table.cast(schema))
+                    if writer is None:
+                        options = {"compression": "snappy", "use_dictionary": True}
+                        writer = stack.enter_context(pq.ParquetWriter(aside, table.schema, **options))
+                    writer.write_table(table.cast(writer.schema))
                     index, number = stop, number + 1
-            finally:
-                if writer is not None:
-                    writer.close()
-            fmt.publish(aside, path)
             at = _after(at, self.chunks_size)
 
     def _columns(self, entry: journal.Entry, episode: int, index: int) -> dict[str, np.ndarray]:
@@ -264,9 +260,8 @@ class _Assembly:
         sized = [(e, (p := e.video(camera)).stat().st_size, video.signature(p)) for e in self.entries]
         for group in _packed(sized, fmt.VIDEO_MB):
             path = fmt.resolve(self.root, fmt.VIDEO_PATH, video_key=key, chunk_index=at[0], file_index=at[1])
-            aside = _aside(path)
-            video.join([(e.video(camera), e.length) for e in group], aside, fps=self.fps)
-            fmt.publish(aside, path)
+            with replacing(path) as aside:
+                video.join([(e.video(camera), e.length) for e in group], aside, fps=self.fps)
             frame = 0
             for entry in group:
                 self.rows[number] |= {
@@ -311,9 +306,8 @@ class _Assembly:
         }
 
     def _write_table(self, table: pa.Table, path: Path) -> None:
-        aside = _aside(path)
-        pq.write_table(table, aside, compression="snappy", use_dictionary=True)
-        fmt.publish(aside, path)
+        with replacing(path) as aside:
+            pq.write_table(table, aside, compression="snappy", use_dictionary=True)
 
 
 def dataset_stats(
@@ -362,8 +356,3 @@ def _packed(
 
 def _file(row: Mapping[str, Any]) -> dict[str, int]:
     return {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
-
-
-def _aside(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.aside")  # a name that no reader's pattern matches

@@ -9,7 +9,6 @@ readers ignore. The format is defined by lerobot's code, `src/lerobot/datasets/u
 from __future__ import annotations
 
 import json
-import os
 import string
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robopolicy.core.errors import DatasetError
+from robopolicy.core.files import write_text
 from robopolicy.core.spec import Image, Spec, Vector
 from robopolicy.data.damage import CHECK, RESTORE, DamagedFileError, count, parsing
 
@@ -313,26 +313,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON aside and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=4, ensure_ascii=False), encoding="utf-8")
-    publish(aside, path)
-
-
-def publish(aside: Path, path: Path) -> None:
-    """Rename a finished file or folder into place, so that a power cut leaves either the old or the new."""
-    for part in (aside, *aside.iterdir()) if aside.is_dir() else (aside,):
-        _sync(part)
-    os.replace(aside, path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_text(path, json.dumps(value, indent=4, ensure_ascii=False))
 
 
 def resolve(root: Path, template: object, **fields: int | str) -> Path:

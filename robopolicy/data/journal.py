@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from robopolicy.core.errors import DatasetError
+from robopolicy.core.files import publish
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data import format as fmt
@@ -155,7 +156,7 @@ def write(
             path = aside / f"{camera}.mp4"
             if camera not in videos or not video.cut(videos[camera], path, fps=fps):
                 video.encode(path, episode.images[camera], fps=fps, codec=codec)
-        fmt.publish(aside, root / FOLDER / f"{EPISODE}{index:06d}")
+        publish(aside, root / FOLDER / f"{EPISODE}{index:06d}")
     except OSError as error:
         raise DatasetError(
             f"episode {index} of {root} could not be written ({error.strerror or error}); the {index} "

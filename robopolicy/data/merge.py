@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
+from robopolicy.core.files import replacing
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.writer import DatasetWriter
 
@@ -51,12 +50,7 @@ def new_dataset(out: str | Path) -> Iterator[Path]:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out} is not empty; choose a new folder")
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    with replacing(out) as aside:
         yield aside
         if not (aside / "meta").exists():
             raise DatasetError(f"no episode was found to put into {out}; name a source that holds some")
-        os.replace(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -21,6 +21,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from robopolicy.core.errors import DatasetError
+from robopolicy.core.files import replacing
 from robopolicy.core.spec import Image
 from robopolicy.data.damage import CHECK, DamagedFileError
 
@@ -239,16 +240,10 @@ def frame_cache(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray],
         DatasetError: the disk is full, or the file there is damaged.
     """
     if not path.exists():
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with _reported(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                frames = _allocate(aside, shape)
+        with _reported(path), replacing(path) as aside:
+            frames = _allocate(aside, shape)
             fill(frames)
             frames.flush()
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
     try:
         cached = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:

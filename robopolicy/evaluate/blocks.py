@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -23,6 +22,7 @@ import numpy as np
 from robopolicy.control.loop import Outcome
 from robopolicy.control.workers import run_in_order
 from robopolicy.core.errors import UserError
+from robopolicy.core.files import write_text
 from robopolicy.core.provenance import provenance
 
 
@@ -137,14 +137,8 @@ def writing(folder: Path) -> Iterator[None]:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file, or leave what was there before."""
-    aside = path.with_suffix(".tmp")
     with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_text(path, text)
 
 
 def block_path(folder: Path, name: str, replica: int, first_seed: int) -> Path:

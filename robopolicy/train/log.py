@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from robopolicy.core.errors import UserError
+from robopolicy.core.files import write_text
 
 LINE_EVERY_S = 30.0  # between plain lines, where there is no terminal to draw a bar on
 SHOW_EVERY_S = 0.2  # between two moves of the bar
@@ -145,9 +146,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 def _drop_after(path: Path, step: int) -> None:
     lines = [line for line in read_log(path.parent) if line["step"] <= step]
     if path.exists():
-        aside = path.with_name(".log.jsonl.tmp")
-        aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        aside.replace(path)
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _disk(error: OSError, path: Path) -> UserError:

@@ -12,7 +12,6 @@ Timelines: `frame` counts control steps over the whole file, `sim_time` is the t
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ import rerun as rr
 import rerun.blueprint as rrb
 
 from robopolicy.core.errors import UserError
+from robopolicy.core.files import aside_of, publish
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
 
@@ -50,7 +50,7 @@ class RerunWriter:
         self.spec, self._row = spec, row
         self._frame, self._episode, self._tick = 0, -1, 0
         self._path = Path(path)
-        self._aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._aside = aside_of(self._path)
         self._stream = rr.RecordingStream(name)
         with self._writing():
             if self._path.is_dir():
@@ -70,7 +70,7 @@ class RerunWriter:
             if kind is None:
                 with self._writing():
                     self._aside.write_bytes(self._held.drain_as_bytes())
-                    os.replace(self._aside, self._path)
+                    publish(self._aside, self._path)
         finally:
             self._stream.disconnect()
             self._aside.unlink(missing_ok=True)

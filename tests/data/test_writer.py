@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenes import assert_same, make_episode, make_spec
 
+from robopolicy.core import files
 from robopolicy.core.errors import DatasetError, SpecMismatchError, UserError
 from robopolicy.core.types import Episode
 from robopolicy.data import check, journal
-from robopolicy.data import format as fmt
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.writer import DatasetWriter, split
 
@@ -171,7 +171,7 @@ def test_an_assembly_cut_short_is_done_again(
     writer = DatasetWriter(tmp_path, spec=spec)
     writer.append(eps[2])
     writer.append(eps[3])
-    put, left = fmt.publish, [cut]
+    put, left = files.publish, [cut]
 
     def dying(aside: Path, path: Path) -> None:
         if left[0] == 0:
@@ -179,7 +179,7 @@ def test_an_assembly_cut_short_is_done_again(
         left[0] -= 1
         put(aside, path)
 
-    monkeypatch.setattr(fmt, "publish", dying)
+    monkeypatch.setattr(files, "publish", dying)
     try:
         writer.finalize()
         assert cut > 6  # data, video, episodes, tasks, own, stats, info
