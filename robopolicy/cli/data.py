@@ -39,9 +39,8 @@ def info(paths: Sequence[str], words: Words) -> None:
         print(f"  robot    {dataset.robot_type}\n  success  {int(success.sum())} of {count} episodes")
         print(f"  state    {', '.join(spec.state.names)}")
         print(f"  action   {', '.join(spec.action.names)} ({spec.semantics.mode}, {spec.semantics.frame})")
-        print(
-            f"  cameras  {', '.join(f'{n} {i.width}x{i.height}' for n, i in spec.images.items()) or 'none'}"
-        )
+        cameras = ", ".join(f"{n} {i.width}x{i.height}" for n, i in spec.images.items())
+        print(f"  cameras  {cameras or 'none'}")
         print("".join(f"  text     {text}\n" for text in sorted(set(dataset.tasks.values()))), end="")
         if dataset.quarantined:
             print(f"  set aside: episodes {sorted(dataset.quarantined)}, which are damaged")
@@ -68,8 +67,7 @@ def convert(paths: Sequence[str], words: Words) -> None:
     from robopolicy.core.build import fill
     from robopolicy.data.convert import convert as convert_file
 
-    source, out = paths
-    fill(convert_file, options(words, control_hz=20.0, text=""), source=source, out=out)
+    fill(convert_file, options(words, control_hz=20.0, text=""), source=paths[0], out=paths[1])
     info(paths[-1:], split([]))
 
 
