@@ -1,4 +1,7 @@
-"""One check of a number for every constructor and setting: the message names it, its value and its range."""
+"""One check of a number for every constructor and setting: the message names it, its value and its range.
+
+Who builds a network in Python meets the same check as who writes a config.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,15 @@ def in_range(
 ) -> None:
     """Refuse what is no number, is not finite or lies outside a range.
 
+    `in_range("FlowPolicy", least=1, steps=0)` says "FlowPolicy: steps is 0; it must be at least 1".
+
     Args:
         owner: whose arguments they are, a class's name or a group of settings; said first.
         least, most: bounds that are allowed themselves.
         above, below: bounds that are not.
-        values: by name; None, where an argument may be left out, is let be.
+        values: by name, all to be held to the same range; None, where an argument may be left out, is let be.
+
+    What is not said is no bound, except that a number is always finite.
 
     Raises:
         ConfigError: names the first value that is wrong, and what it must be.
