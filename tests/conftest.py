@@ -11,11 +11,15 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from robopolicy.core.threads import use_threads
+
 HERE = Path(__file__).parent
 BUDGET_MINUTES = {
     "foundation": 6.0
 }  # an area is made of folders; what is not named belongs to the foundation
 AREA_OF_FOLDER: dict[str, str] = {}
+
+use_threads()  # before torch is imported; two threads beside another process are many times slower than one
 
 # Arguments and results are held to their annotations, shapes included, where production checks nothing. It is
 # done here, before the first import of what is checked: jaxtyping's own option does not reach xdist workers.

@@ -45,6 +45,8 @@ class DiffusionPolicy(Learner):
         network: builds the network from `action_size`, `horizon` and `context_size`; `nn.unet1d.UNet1d` or
             `nn.dit.DiT`, with whatever arguments bound.
         prediction: what the network regresses: `ops.diffusion.Residual` (the default), `Sample` or `Epsilon`.
+        draws: N, noises and times for each chunk of an update, on one encoding of its observation: a steadier
+            gradient, cheap where the encoding is dear (as Li et al. 2024, arXiv:2406.11838, do for tokens).
         sampler: `ops.diffusion.ddim`, `ddpm` or `dpm_solver`. Decoding a given noise is deterministic: where
             the sampler is not, it decodes by DDIM.
         steps: of the sampler; must divide `levels`.
@@ -66,6 +68,7 @@ class DiffusionPolicy(Learner):
         horizon: int = 16,
         network: Callable[..., nn.Module] = UNet1d,
         prediction: diffusion.Prediction | None = None,
+        draws: int = 1,
         sampler: diffusion.Sampler = diffusion.ddim,
         steps: int = 10,
         levels: int = 100,
@@ -75,14 +78,14 @@ class DiffusionPolicy(Learner):
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
-        in_range("DiffusionPolicy", least=1, obs_steps=obs_steps, horizon=horizon, levels=levels)
+        in_range("DiffusionPolicy", least=1, obs_steps=obs_steps, horizon=horizon, draws=draws, levels=levels)
         in_range("DiffusionPolicy", least=1, text_dim=text_dim, image_dim=image_dim)
         in_range("DiffusionPolicy", above=0, limit=limit)
         in_range("DiffusionPolicy", least=0, below=1, ema=ema)
         chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon
-        self.limit, self.ema = limit, ema
+        self.draws, self.limit, self.ema = draws, limit, ema
         self.noise_shape = (horizon, len(spec.action))
         self.prediction = diffusion.Residual() if prediction is None else prediction
         self.schedule = diffusion.Schedule(levels=levels)
@@ -103,12 +106,12 @@ class DiffusionPolicy(Learner):
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
         """The regression of the residual, or of what `prediction` says."""
         ctx = self._encode(batch.obs, self.trained)
-        data = self.normalizer.action(batch.action)[:, None]  # [B 1 H A]
+        data = self.normalizer.action(batch.action)[:, None].expand(-1, self.draws, -1, -1)  # [B N H A]
         draw = noise_of(batch)
         noise, t = draw.normal(*data.shape), draw.uniform(*data.shape[:2])
         output = self.trained["denoiser"](self.schedule.interpolate(noise, data, t), t, ctx)
         angle, _ = self.schedule.at(along(t, data))
-        error = (output - self.prediction.target(noise, data, angle)).square().squeeze(1)
+        error = (output - self.prediction.target(noise, data, angle)).square().mean(1)
         yield Loss("policy", masked_mean(error, batch.is_pad))
 
     def after(self, group: str, step: int) -> None:
