@@ -36,15 +36,15 @@ def tasks_of(config: dict[str, Any]) -> list[str]:
     return [f"tabletop/{name}" for name in suites()[0]["tabletop"].tasks]
 
 
-def demonstrations(tasks: list[str], observe: str, root: Path) -> Path:
-    """A dataset of expert demonstrations of these tasks."""
+def demonstrations(tasks: list[str], quality: str, observe: str, root: Path) -> Path:
+    """A dataset of demonstrations of these tasks."""
     parts = []
     for task in tasks:
-        out = root / f"{task.replace('/', '-')}-{observe}"
-        parts.append(collect(task, DEMONSTRATIONS, "expert", out, usable_cores(), observe=observe))
+        out = root / f"{task.replace('/', '-')}-{quality}-{observe}"
+        parts.append(collect(task, DEMONSTRATIONS, quality, out, usable_cores(), observe=observe))
     if len(parts) == 1:
         return parts[0]
-    together = root / f"all-{observe}"
+    together = root / f"all-{quality}-{observe}"
     if not together.exists():
         merge(parts, together)
     return together
@@ -65,6 +65,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipes", nargs="+", help="names of files in configs/exp")
+    parser.add_argument("--quality", default="expert", help="of the demonstrations")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--split", default="test", choices=["dev", "test"])
     parser.add_argument("--episodes", type=int, default=100)
@@ -75,7 +76,7 @@ def main() -> None:
     for recipe in asked.recipes:
         config = compose("train", [f"+exp={recipe}", "data=to_be_collected", *asked.set])
         tasks = tasks_of(config)
-        data = demonstrations(tasks, config["observe"], asked.out / "data")
+        data = demonstrations(tasks, asked.quality, config["observe"], asked.out / "data")
         runs = {
             asked.out / recipe / f"seed_{seed}": {**config, "data": str(data), "seed": seed}
             for seed in asked.seeds

@@ -22,6 +22,9 @@ from sim.tabletop.scene import LARGEST, OBJECT_SETS, SUBSTEPS, compose
 from sim.tabletop.state import Scene
 from sim.tabletop.task import Task
 
+_KNOCK_CHANCE = 0.03  # per control step
+_FADE = 0.85  # of a knock, per control step
+
 
 class TabletopEnv(gymnasium.Env):
     """An episode of a task, fixed by the seed of its reset.
@@ -34,6 +37,9 @@ class TabletopEnv(gymnasium.Env):
         objects: `training`, or `held_out`: things of other sizes, and everything in other shades.
         randomize: draw friction, masses, light, cameras and delay anew in each episode, from its seed: True
             for the usual ranges, or those wanted by name, see `randomize.Ranges`.
+        knocks: standard deviation, rad, of knocks that the arm's joints get now and then: an error on what
+            they are told, fading in 0.2 s. Demonstrations then show the way back, and their actions are still
+            what was meant (DART, Laskey et al. 2017, arXiv:1703.09327).
         terminate: end the episode when the goal is met; otherwise it lasts until its time limit.
         time_limit: control steps; the task's by default.
 
@@ -54,6 +60,7 @@ class TabletopEnv(gymnasium.Env):
         image_size: int = 84,
         objects: str = "training",
         randomize: bool | Mapping[str, Sequence[float]] = False,
+        knocks: float = 0.0,
         terminate: bool = True,
         time_limit: int | None = None,
     ) -> None:
@@ -61,12 +68,14 @@ class TabletopEnv(gymnasium.Env):
             raise UnknownNameError("set of objects", objects, list(OBJECT_SETS))
         in_range("TabletopEnv", least=1, time_limit=time_limit)
         in_range("TabletopEnv", least=1, most=min(LARGEST), image_size=image_size)
+        in_range("TabletopEnv", least=0, knocks=knocks)
         chosen, changes = OBJECT_SETS[objects], ranges(randomize)
         self.task = task
         self._whole = state.make_spec(action_mode=action_mode, image_size=image_size)
         self.spec_ = self._whole.observe(observe)
         self._shown = self._whole.state.indices(self.spec_.state.names)
         self._ee_actions = action_mode == "ee"
+        self._knocks = knocks
         self._terminate, self._time_limit = terminate, time_limit or task.time_limit
         self.model = compose(task, chosen)
         self.data = mujoco.MjData(self.model)
@@ -115,6 +124,7 @@ class TabletopEnv(gymnasium.Env):
         self._instruction = self.task.instructions[rng.integers(len(self.task.instructions))]
         delay = self._randomizer.draw(rng) if self._randomizer else 0
         self._commands = deque([hold] * delay)
+        self._knock = np.zeros(5)
         self._ticks = self._held = 0
         return self._observe(self._state()), self._info(False)
 
@@ -129,6 +139,11 @@ class TabletopEnv(gymnasium.Env):
             action = np.append(arm.inverse(action[:5]), action[5])
         self._commands.append(action)
         self.data.ctrl[:] = self._commands.popleft()
+        if self._knocks:
+            self._knock *= _FADE
+            if self.np_random.random() < _KNOCK_CHANCE:
+                self._knock += self._knocks * self.np_random.normal(size=5)
+            self.data.ctrl[:5] += self._knock
         mujoco.mj_step(self.model, self.data, nstep=SUBSTEPS)
         now = self._state()
         if not np.isfinite(now).all():

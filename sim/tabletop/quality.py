@@ -56,6 +56,9 @@ class Quality:
 
 PRESETS = {
     "expert": Quality(description="clean and quick; solves almost every episode", noise=0.004),
+    "knocked": Quality(
+        description="as expert, with an arm that is knocked now and then; shows the way back", noise=0.004
+    ),
     "mixed": Quality(
         description="uneven speed, tremor, pauses and missed grasps, most of them made good",
         speed=(0.5, 1.2),
@@ -83,7 +86,7 @@ PRESETS = {
 }
 
 # Options of the environment in which demonstrations of a quality are collected.
-ENV_OPTIONS = {"play": {"terminate": False, "time_limit": 600}}
+ENV_OPTIONS = {"knocked": {"knocks": 0.1}, "play": {"terminate": False, "time_limit": 600}}
 
 
 def preset(name: str, knobs: Mapping[str, Any] | None = None) -> Quality:

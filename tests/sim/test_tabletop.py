@@ -72,6 +72,22 @@ def test_worse_demonstrators_do_worse():
     assert poor < mixed < expert
 
 
+def test_a_knock_moves_the_arm_for_a_while_and_its_seed_fixes_it():
+    def paths(**options) -> np.ndarray:
+        env = make_env("pick_place", **options)
+        step = env.reset(3)
+        hold = step.obs.state[:6].astype(np.float32)
+        path = np.stack([env.step(hold).obs.state[:6] for _ in range(200)])
+        env.close()
+        return path
+
+    calm, knocked = paths(), paths(knocks=0.1)
+    np.testing.assert_array_equal(knocked, paths(knocks=0.1))
+    away = np.abs(knocked - calm)[:, :5].max(axis=1)
+    assert away.max() > 0.03
+    assert np.median(away) < 0.01  # it comes back
+
+
 def test_demonstrations_have_several_modes():
     def grasp_roll(steps):
         scene = Scene(np.stack([step.obs.state for step in steps]))
