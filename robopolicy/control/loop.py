@@ -13,9 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from robopolicy.core.errors import UserError
 from robopolicy.core.protocols import Agent, Env, Observer
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
+
+
+class DivergedError(UserError, ValueError):
+    """An agent's action is not finite; no environment has seen it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +108,8 @@ def run_episodes(
         max_steps: cut longer episodes off; the last step is then marked as truncated.
 
     Raises:
-        ValueError: the agent's action has the wrong shape or is not finite.
+        DivergedError: the agent's action is not finite.
+        ValueError: it has the wrong shape, or there are fewer environments than seeds.
     """
     group = envs if isinstance(envs, EnvGroup) else SerialEnvs(envs)
     if len(seeds) > len(group):
@@ -153,4 +159,7 @@ def _check(actions: np.ndarray, shape: tuple[int, int], live: list[int], lengths
         raise ValueError(f"the agent returned actions of shape {np.shape(actions)}; {shape} [B A] is meant")
     for row in live:
         if not np.isfinite(actions[row]).all():
-            raise ValueError(f"the agent's action is {actions[row]} in row {row} at step {lengths[row]}")
+            raise DivergedError(
+                f"the action is {actions[row]} in row {row} at step {lengths[row]}, which is not finite and "
+                "was not sent; train again, or take an earlier checkpoint"
+            )

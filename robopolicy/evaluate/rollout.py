@@ -29,7 +29,7 @@ from robopolicy.evaluate.compare import check_pairs
 from robopolicy.evaluate.results import Results, summarise
 from robopolicy.evaluate.seeds import blocks_of, jobs_of, seeds_of, stages_of
 from robopolicy.evaluate.stats import Look, SequentialMcNemar
-from robopolicy.evaluate.worker import PolicySource, Protocol, Worker, load
+from robopolicy.evaluate.worker import PolicySource, Protocol, Worker, label, load
 
 
 def evaluate(
@@ -91,7 +91,7 @@ def evaluate(
                 "split": split,
                 "episodes": episodes,
                 "looks": list(looks),
-                "policies": {name: [_label(s) for s in sources] for name, sources in replicas.items()},
+                "policies": {name: [label(s) for s in sources] for name, sources in replicas.items()},
             },
             stopped=None if decided is None else asdict(decided),
             provenance=provenance(),
@@ -176,10 +176,6 @@ def _replicas(name: str, source: PolicySource | Sequence[PolicySource]) -> list[
             )
         found.append(opened.path)
     return found
-
-
-def _label(source: PolicySource) -> str:
-    return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
 def _fingerprint(source: PolicySource) -> str | None:

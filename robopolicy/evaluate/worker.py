@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from robopolicy.control.executor import Executor
-from robopolicy.control.loop import EnvGroup, SerialEnvs, run_episodes
+from robopolicy.control.loop import DivergedError, EnvGroup, SerialEnvs, run_episodes
 from robopolicy.control.parallel import WorkerEnvs
 from robopolicy.core import checkpoint, suites
 from robopolicy.core.errors import ConfigError
@@ -87,6 +87,11 @@ class Protocol:
         return {**asdict(self), "task": name, "env_options": dict(self.env_options)}
 
 
+def label(source: PolicySource) -> str:
+    """A policy as a person knows it: the path of its checkpoint, or what it is."""
+    return str(source) if isinstance(source, str | Path) else type(source).__name__
+
+
 def load(source: PolicySource, device: str) -> ChunkPolicy:
     """A policy from a checkpoint, on `device`; or the policy itself, which must be there already.
 
@@ -123,16 +128,19 @@ class Worker:
         groups: dict[bool, EnvGroup] = {}  # by whether cameras are rendered
 
         def run(job: Job) -> Block:
-            key = (job.name, job.replica)
+            key, source = (job.name, job.replica), self.replicas[job.name][job.replica]
             if key not in policies:
-                policies[key] = load(self.replicas[job.name][job.replica], self.protocol.device)
+                policies[key] = load(source, self.protocol.device)
             spec = policies[key].spec
             group = groups.get(bool(spec.images))
             if group is None or len(group) < len(job.seeds):
                 if group is not None:
                     group.close()
                 group = groups[bool(spec.images)] = self._group(spec, len(job.seeds))
-            return run_block(policies[key], group, job.seeds, self.protocol)
+            try:
+                return run_block(policies[key], group, job.seeds, self.protocol)
+            except DivergedError as error:
+                raise DivergedError(f"policy '{job.name}' ({label(source)}): {error}") from error
 
         try:
             yield run

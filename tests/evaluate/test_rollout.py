@@ -202,6 +202,17 @@ def test_what_does_not_fit_is_said(workers):
         evaluate({"stranger": stranger}, LONG, episodes=20, workers=workers)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_checkpoint_that_diverged_is_named(tmp_path, saved, workers):
+    whole = checkpoint.open_checkpoint(saved)
+    learner = whole.learner()
+    for parameter in learner.parameters():
+        parameter.data.fill_(float("nan"))
+    path = checkpoint.save(tmp_path / "diverged", learner=learner, config=whole.config, spec=whole.spec)
+    with pytest.raises(UserError, match=rf"policy 'a' \({path}\): the action is \[nan nan\]"):
+        evaluate({"a": path}, LONG, episodes=20, workers=workers)
+
+
 def test_names_that_look_alike_on_disk_are_kept_apart(tmp_path):
     names = ["a/b", "a_b", "a:b", "x" * 300, "y" + "x" * 300, "..", "runs/train/last"]
     paths = {block_path(tmp_path, name, 0, 7) for name in names}
