@@ -40,7 +40,8 @@ def build(node: Mapping[str, Any], **runtime: Any) -> Any:
         runtime: objects handed to every constructor, at any depth, whose signature names them (`spec`).
 
     Raises:
-        ConfigError: a target that is not allowed, an unknown or missing key, a value of the wrong type.
+        ConfigError: a target that is not allowed, an unknown or missing key, a value of the wrong type, or
+            something too large for this machine's memory.
     """
     check_plain(dict(node))
     allowed = (*PACKAGES, *_plugins())
@@ -113,6 +114,20 @@ def _make(value: Any, runtime: Mapping[str, Any]) -> Any:
         raise
     except ValueError as error:  # a constructor that refuses its arguments
         raise ConfigError(f"{value.function.__qualname__}: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not _is_refused_memory(error):
+            raise
+        given = ", ".join(f"{name}={item!r:.60}" for name, item in value.arguments.items())
+        raise ConfigError(
+            f"{value.function.__qualname__}({given}) is too large for this machine's memory; "
+            "make its sizes smaller"
+        ) from error
+
+
+def _is_refused_memory(error: Exception) -> bool:
+    """Whether an allocator refused; torch has a kind of error of its own for that on a GPU alone."""
+    said = ("DefaultCPUAllocator:", "Storage size calculation overflowed", "out of memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 def resolve(target: Any, allowed: Collection[str]) -> Callable[..., Any]:

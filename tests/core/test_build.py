@@ -67,6 +67,18 @@ def test_mistakes_are_named(arguments: dict[str, Any], said: str) -> None:
         tiny(**arguments)
 
 
+@pytest.mark.parametrize("width", [10**17, 2**62])
+def test_what_no_memory_can_hold_is_named(width: int) -> None:
+    with pytest.raises(ConfigError, match=f"TinyLearner\\(width={width}, .* is too large for this machine's"):
+        tiny(width=width, dropout=0.5)
+
+
+def test_other_failures_of_a_constructor_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="negative dimension") as caught:
+        build({"_target_": HEAD, "size": -1})
+    assert not isinstance(caught.value, ConfigError)
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
