@@ -15,7 +15,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def share(*parts: str) -> Path:
-    """The path of a shared file or folder, for example `share("assets", "tabletop")`.
+    """The path of a shared file or folder, for example `share("configs", "exp")`.
 
     Raises:
         UserError: where it is missing; the installation is then incomplete.
