@@ -8,13 +8,15 @@ computer beside an arm can use it.
 
 from __future__ import annotations
 
+import fnmatch
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from robopolicy.core.errors import ConfigError, SpecMismatchError
+from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,12 +159,15 @@ class Spec:
         """Seconds between control steps."""
         return 1.0 / self.control_hz
 
-    def observe(self, what: str) -> Spec:
+    def observe(self, what: str, elements: Sequence[str] | None = None) -> Spec:
         """The part of this spec that a policy of a kind may see.
 
         `state` keeps the whole state vector and drops images; `pixels` keeps images and drops every `env.`
-        element (a camera policy must not be told where things are); `all` keeps both.
+        element (a camera policy must not be told where things are); `all` keeps both. Of the state that is
+        kept, `elements` are the names to see, or patterns of them such as `*.pos`; None sees them all.
         """
+        if elements is not None:
+            return self.observe(what)._only(elements)
         robot = tuple(name for name in self.state.names if not name.startswith("env."))
         if what == "all":
             return self
@@ -175,6 +180,17 @@ class Spec:
                 )
             return replace(self, state=self.state.select(robot))
         raise ConfigError(f"observe is '{what}'; one of ['state', 'pixels', 'all'] is meant")
+
+    def _only(self, elements: Sequence[str]) -> Spec:
+        if isinstance(elements, str) or not elements:
+            raise ConfigError(f"elements is {elements!r}; a list of names or patterns is meant, as ['*.pos']")
+        names, seen = self.state.names, set[str]()
+        for element in elements:
+            found = [name for name in names if fnmatch.fnmatchcase(name, element)]
+            if not found:
+                raise UnknownNameError("element of the state", element, list(names))
+            seen.update(found)
+        return replace(self, state=self.state.select(tuple(name for name in names if name in seen)))
 
     def require(self, offered: Spec, *, wanted_by: str, offered_by: str) -> None:
         """Refuse unless `offered` has all that this spec names, with the same meaning.

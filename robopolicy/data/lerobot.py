@@ -102,17 +102,22 @@ class Dataset:
         """Control steps of the episodes that can be read."""
         return sum(row.length for row in self.episodes.values())
 
-    def load(self, observe: str = "all", episodes: Sequence[int] | None = None) -> Store:
+    def load(
+        self,
+        observe: str = "all",
+        episodes: Sequence[int] | None = None,
+        elements: Sequence[str] | None = None,
+    ) -> Store:
         """Read episodes into memory; camera frames of a whole dataset become a memory map.
 
         Args:
-            observe: `state`, `pixels` or `all` (see `Spec.observe`).
+            observe, elements: which part of it, see `Spec.observe`.
             episodes: their indices, in any order; all that are readable by default.
 
         Raises:
             DatasetError: there are none, one is unknown, or a file is damaged.
         """
-        spec = self.spec.observe(observe)
+        spec = self.spec.observe(observe, elements)
         rows = self._chosen(episodes)
         images = {name: self._frames(name, image, rows, episodes) for name, image in spec.images.items()}
         return self._store(spec, rows, images)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robopolicy.core.errors import SpecMismatchError
+from robopolicy.core.errors import SpecMismatchError, UserError
 from robopolicy.core.spec import ActionSemantics, Image, Spec, Vector
 
 STATE = Vector.of(
@@ -37,6 +37,24 @@ def test_a_camera_policy_is_not_told_where_things_are():
     assert SPEC.observe("state").images == {}
     with pytest.raises(SpecMismatchError, match="record with images"):
         SPEC.observe("state").observe("pixels")
+
+
+@pytest.mark.parametrize(
+    ("elements", "seen"),
+    [
+        (["*.pos"], ("pan.pos", "lift.pos")),
+        (["lift.pos", "p*"], ("pan.pos", "lift.pos")),
+        (None, STATE.names),
+    ],
+)
+def test_some_elements_of_the_state_can_be_left_out(elements, seen):
+    assert SPEC.observe("all", elements).state.names == seen
+
+
+@pytest.mark.parametrize(("elements", "said"), [(["*.vel"], "vel"), ([], "a list"), ("*.pos", "a list")])
+def test_elements_that_say_nothing_are_refused(elements, said):
+    with pytest.raises(UserError, match=said):
+        SPEC.observe("all", elements)
 
 
 def test_an_offer_may_hold_more_and_in_another_order():
