@@ -42,8 +42,8 @@ class RunSettings:
         policy: node that builds the learner.
         data: dataset folder.
         task: `suite/task` that the data are of; kept for evaluation, training itself does not need it.
-        observe, elements: what of the data the learner sees, see `Spec.observe`. From velocities it may learn
-            to go on as it goes, whatever it sees (de Haan et al. 2019, arXiv:1905.11979): leave them out then.
+        observe, elements: what of the data the learner sees, see `Spec.observe`. From velocities it may
+            learn to go on as it goes, whatever it sees (de Haan et al. 2019, arXiv:1905.11979).
         steps: updates of a phase that does not say its own number.
         phases: run one after the other.
         batch_size: rows of one update.
