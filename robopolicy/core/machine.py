@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
@@ -13,6 +14,7 @@ from robopolicy.core.errors import ConfigError, UserError
 from robopolicy.core.threads import usable_cores
 
 LOCK = ".lock"
+TRIES = 100  # a folder that so many times is not there is no race with a holder who removes it
 GL = {  # what makes each of MuJoCo's backends draw
     "egl": "sudo apt install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri",
     "osmesa": "sudo apt install libosmesa6",
@@ -48,7 +50,7 @@ def check_device(device: str) -> None:
 
 def missing_folders(folder: Path) -> list[Path]:
     """The folder and those above it that are not there, the deepest first: what making it will make."""
-    return [each for each in (folder, *folder.parents) if not each.exists()]
+    return [each for each in (folder, *folder.parents) if not os.path.exists(each)]
 
 
 def remove_empty(folders: Iterable[Path]) -> None:
@@ -67,21 +69,22 @@ class Lock(AbstractContextManager["Lock"]):
     Args:
         folder: made where it is missing.
         doing: what it is taken for, told to whoever comes second: `training`, `recording`.
+        instead: of waiting, what whoever comes second can do.
 
     Raises:
         UserError: another process holds it (or this one, already), or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path | str, *, doing: str) -> None:
+    def __init__(self, folder: Path | str, *, doing: str, instead: str = "choose another folder") -> None:
         folder = Path(folder)
         self._path = folder / LOCK
         self._made = missing_folders(folder)
-        while True:
+        for attempt in itertools.count(1):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             except OSError as error:
-                if isinstance(error, FileNotFoundError) and not folder.exists():
+                if isinstance(error, FileNotFoundError) and attempt < TRIES:
                     continue  # the last holder wrote nothing and removed it
                 remove_empty(self._made)
                 raise UserError(
@@ -92,9 +95,7 @@ class Lock(AbstractContextManager["Lock"]):
             except OSError as error:
                 holder = os.read(self._handle, 80).decode(errors="replace") or "another process is working"
                 os.close(self._handle)
-                raise UserError(
-                    f"{holder} in {folder}; wait until it has finished, or choose another folder"
-                ) from error
+                raise UserError(f"{holder} in {folder}; wait until it has finished, or {instead}") from error
             if self._is_current():
                 break
             os.close(self._handle)  # the last holder removed the file between our open and our lock

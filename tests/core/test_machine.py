@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,22 @@ def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         Lock(tmp_path / "file" / "run", doing="training")
+
+
+def test_a_folder_that_cannot_be_made_or_reached_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="/proc/nothere/run cannot be written"):
+        Lock("/proc/nothere/run", doing="training")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    me = os.geteuid()
+    try:
+        if me == 0:
+            os.seteuid(65534)  # root may enter any folder
+        with pytest.raises(UserError, match=r"cannot be written \(Permission denied"):
+            Lock(closed / "run", doing="training")
+    finally:
+        os.seteuid(me)
+    assert closed.exists()
 
 
 def test_null_workers_are_one_per_core_and_none_at_all_are_refused() -> None:
