@@ -54,7 +54,7 @@ def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None =
 
     Raises:
         UserError: a mistake in the config or the data, a full disk, a run that diverged.
-        SystemExit: 128 + the signal's number, after a checkpoint.
+        SystemExit: 128 + the signal's number, after a checkpoint; not when the last step was done.
     """
     settings = fill(RunSettings, config)
     use_threads()
@@ -63,7 +63,7 @@ def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None =
     with Lock(out, doing="training"), _listening() as stop:
         run = _Run(settings, out)
         run.go(stop, report)
-    if stop.signal is not None:
+    if stop.signal is not None and run.trainer.count < run.total:
         step = f"{run.trainer.count} of {run.total}"
         print(f"stopped at step {step}; train again with output={out} to go on", file=sys.stderr)
         raise SystemExit(128 + stop.signal)
@@ -184,7 +184,8 @@ class _Run:
         random = np.random.default_rng([self.settings.seed, count])
         order = random.permutation(count).tolist()
         held = min(max(1, round(share * count)), count - 1) if share > 0 else 0
-        store = dataset.load(observe=self.settings.observe)  # whole, so that frames come from its cache
+        # Whole, so that frames come from its cache.
+        store = dataset.load(observe=self.settings.observe, elements=self.settings.elements)
         return store.choose(order[held:]), store.choose(order[:held]) if held > 0 else None
 
     def _build(self) -> Learner:

@@ -168,6 +168,13 @@ def stop_at_step(monkeypatch: pytest.MonkeyPatch, at: int, *numbers: int) -> Non
     monkeypatch.setattr(TinyLearner, "after", after)
 
 
+def test_a_signal_in_the_last_step_is_too_late(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at_step(monkeypatch, STEPS - 1, signal.SIGTERM)
+    assert run(config, tmp_path).resolve().name == f"step_{STEPS:08}"
+
+
 def test_a_second_signal_ends_it_at_once(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +294,11 @@ def test_a_run_starts_from_the_weights_of_another(
         run(second, tmp_path / "third")
 
 
+def test_a_learner_sees_only_the_elements_that_it_was_told_to(config: dict[str, Any], tmp_path: Path) -> None:
+    run({**config, "elements": ["y"]}, tmp_path / "run")
+    assert load(tmp_path / "run").spec.state.names == ("y",)
+
+
 def test_phases_change_the_data(config: dict[str, Any], tmp_path: Path) -> None:
     second = record(tmp_path / "second", episodes=3)
     phases = [{"name": "play", "updates": 20}, {"name": "task", "updates": 25, "data": str(second)}]
@@ -377,6 +389,7 @@ def test_runs_in_parallel_are_the_runs_alone(config: dict[str, Any], tmp_path: P
         ({"phases": [{"nme": "a"}]}, "did you mean 'name'"),
         ({"observe": "smell"}, "smell"),
         ({"observe": "pixels"}, "cameras"),
+        ({"elements": ["z*"]}, "element of the state"),
         ({"validation": 1.0}, "validation"),
         ({"device": "cuda"}, "no GPU|sees no"),
         ({"data": "/nowhere/at/all"}, "/nowhere/at/all"),
