@@ -20,9 +20,9 @@ from typing import Any
 from rich.console import Console
 
 from robopolicy.cli.progress import bars
-from robopolicy.core.errors import ConfigError
+from robopolicy.core.errors import ConfigError, UserError
 from robopolicy.core.files import point, write_text
-from robopolicy.core.machine import missing_folders, remove_empty
+from robopolicy.core.machine import Lock, missing_folders, remove_empty
 
 Report = Callable[[int, int], None]  # how much of how much is done
 
@@ -40,9 +40,22 @@ class Run:
     settings: Mapping[str, Any]
 
     def facts(self, stage: str) -> dict[str, Any]:
-        """What a complete stage said of itself, with its seconds; empty when it is not complete."""
+        """What a complete stage said of itself, with its seconds; empty when it is not complete.
+
+        Raises:
+            UserError: its file is damaged.
+        """
         path = self.folder / "stages" / f"{stage}.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            facts = json.loads(path.read_text())
+            facts["seconds"] = float(facts["seconds"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UserError(
+                f"{path} is damaged ({error!r}); delete it, and its stage is done again"
+            ) from error
+        return facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +138,13 @@ def path_of(given: Any, name: str) -> Path:
 
 
 def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:
-    """Do every stage that is not complete, each with a bar that shows the time left."""
-    with bars(console) as display:
+    """Do every stage that is not complete, each with a bar that shows the time left.
+
+    Raises:
+        UserError: another process is at it.
+    """
+    instead = "begin a run of its own with fresh=true"
+    with Lock(run.folder / "stages", doing="at work", instead=instead), bars(console) as display:
         for number, stage in enumerate(stages, start=1):
             title = f"{number}/{len(stages)} {stage.title:<30}"
             if facts := run.facts(stage.name):

@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from robopolicy.cli.pipeline import Run, Stage, begin, carry_out
+from robopolicy.core.errors import UserError
+from robopolicy.core.machine import Lock
 
 
 def make_stages(calls: list[str], fail: set[str]) -> list[Stage]:
@@ -50,6 +52,24 @@ def test_a_run_is_only_resumed_for_the_same_settings(tmp_path) -> None:
     carry_out(first, stages, Console(file=StringIO()))
     assert begin(tmp_path, {"seed": 0}, stages).folder not in (first.folder, other.folder)
     assert begin(tmp_path, {"seed": 1}, stages, fresh=True).folder != other.folder
+
+
+def test_a_second_process_is_told_to_begin_afresh(tmp_path) -> None:
+    stages = make_stages([], set())
+    run = begin(tmp_path, {}, stages)
+    with Lock(run.folder / "stages", doing="at work"), pytest.raises(UserError, match="fresh=true"):
+        carry_out(run, stages, Console(file=StringIO()))
+    assert not run.facts("collect")
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", "null", "{}", '{"seconds": null}', "\0"])
+def test_a_damaged_stage_is_named(tmp_path, damaged) -> None:
+    stages = make_stages([], set())
+    run = begin(tmp_path, {}, stages)
+    (run.folder / "stages" / "collect.json").write_text(damaged)
+    with pytest.raises(UserError, match=f"{run.folder}/stages/collect.json is damaged .*delete it"):
+        begin(tmp_path, {}, stages)
+    assert begin(tmp_path, {}, stages, fresh=True).folder != run.folder
 
 
 def test_what_is_no_run_of_ours_is_left_alone(tmp_path) -> None:
