@@ -49,20 +49,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _run(args[0], args[1:])
-    except UserError as mistake:
-        print(f"robopolicy {args[0]}: {mistake}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `robopolicy list | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except (Exception, KeyboardInterrupt) as error:
+        if _interrupted(error):
+            print("interrupted", file=sys.stderr)
+            return 130
+        if isinstance(error, UserError):
+            print(f"robopolicy {args[0]}: {error}", file=sys.stderr)
+            return 2
+        if isinstance(error, BrokenPipeError):  # `robopolicy list | head`: nobody reads on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        raise
 
 
 def _run(command: str, args: list[str]) -> int:
     if command not in COMMANDS:
         raise UnknownNameError("command", command, list(COMMANDS))
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(
+            f"the working directory is gone ({error.strerror}); cd to one that is there"
+        ) from error
     from robopolicy.core.share import refuse_foreign_packages
     from robopolicy.core.threads import use_threads
 
@@ -77,6 +85,16 @@ def _run(command: str, args: list[str]) -> int:
             print(f"\nKeys and their defaults (configs/{config}.yaml):\n\n{defaults_text(config)}")
         return 0
     return module.run(args) or 0
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind it: a module that is interrupted while it imports may raise an ImportError."""
+    chain = [error]
+    for each in chain:
+        if isinstance(each, KeyboardInterrupt):
+            return True
+        chain += [behind for behind in (each.__cause__, each.__context__) if behind and behind not in chain]
+    return False
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -28,6 +29,24 @@ def test_near_commands_options_and_keys_are_shown(mistake) -> None:
     assert "'--compare'" in mistake("eval", "a", "--comparse")
     assert "no key 'epsodes'; did you mean 'episodes'" in mistake("collect", "epsodes=3")
     assert "usage: robopolicy eval" in mistake("eval")
+
+
+def test_an_interrupted_import_is_an_interrupt(cli, monkeypatch) -> None:
+    def import_module(name: str) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("the extension is broken") from error  # as scipy does
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    done = cli("list")
+    assert (done.status, done.err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("command", ["collect", "list"])
+def test_a_working_directory_that_is_gone(mistake, tmp_path, command) -> None:
+    tmp_path.rmdir()
+    assert "the working directory is gone" in mistake(command)
 
 
 def test_words_are_sorted(tmp_path, monkeypatch) -> None:
