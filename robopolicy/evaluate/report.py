@@ -77,9 +77,10 @@ def write_report(
 def _lead(results: Mapping[str, Any]) -> str:
     protocol = results["protocol"]
     split = {"dev": "development"}.get(protocol["split"], str(protocol["split"]))
+    shared = " and met by every policy" if len(results["policies"]) > 1 else ""
     return (
         f"<b>{escape(str(protocol['task']))}</b> &middot; {protocol['episodes']} {escape(split)} episodes, "
-        "each from an initial state fixed by its seed and met by every policy"
+        f"each from an initial state fixed by its seed{shared}"
     )
 
 
@@ -228,11 +229,15 @@ def _how(results: Mapping[str, Any], notes: Sequence[str]) -> str:
         ]
     facts = {
         "protocol": ", ".join(
-            f"{name} {protocol[name]}"
-            for name in ("execute", "latency_ticks", "max_steps")
-            if protocol.get(name)
-        )
-        or "half of each chunk, no latency, the task's own time limit",
+            f"{name} {protocol[name]}" if protocol.get(name) else usual
+            for name, usual in (
+                ("execute", "half of each chunk"),
+                ("latency_ticks", "no latency"),
+                ("max_steps", "the task's own time limit"),
+                ("device", "cpu"),
+            )
+        ),
+        "environment": ", ".join(f"{name} {value}" for name, value in protocol["env_options"].items()),
         "policies": "; ".join(f"{name}: {', '.join(paths)}" for name, paths in protocol["policies"].items()),
         "initial states": f"SHA-256 {protocol['states_sha256'][:16]}",
         "intervals": "Clopper-Pearson for one checkpoint; the wider of it and a bootstrap over training "

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -15,6 +15,41 @@ from robopolicy.core.errors import ConfigError
 from robopolicy.evaluate.blocks import EpisodeRecord, write_whole
 from robopolicy.evaluate.compare import Comparison, compare_all
 from robopolicy.evaluate.stats import clopper_pearson, paired_bootstrap
+
+# What readers of `results.json` count on: keys that must be there (`...`: at least one, of any name), the
+# kind of each item of a list, and of the values themselves.
+_SHAPE = {
+    "policies": {
+        ...: {
+            "success": float,
+            "interval": (float, float),
+            "episodes": int,
+            "latency_ms": {"p50": float, "p95": float, "p99": float},
+        }
+    },
+    "runs": {...: [{"success": float, "episodes": [get_type_hints(EpisodeRecord)]}]},
+    "comparisons": list,
+    "protocol": {
+        "task": str,
+        "env_options": dict,
+        "block_rows": int,
+        "split": str,
+        "episodes": int,
+        "states_sha256": str,
+        "policies": {...: [str]},
+    },
+    "provenance": dict,
+}
+_COMPARED = {
+    "a": str,
+    "b": str,
+    "difference": float,
+    "interval": (float, float),
+    "only_a": int,
+    "only_b": int,
+    "p_holm": float | None,
+    "per_seed": [float],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +128,40 @@ def read_results(folder: Path) -> dict[str, Any]:
     path = folder / "results.json"
     try:
         raw = json.loads(path.read_text())
-        if not (raw["policies"] and raw["runs"] and raw["protocol"]):
-            raise ValueError("it is empty")
+        _require(raw, _SHAPE, "the whole")
+        for number, comparison in enumerate(raw["comparisons"]):
+            _require(comparison, _COMPARED, f"comparisons[{number}]")
+        if raw["protocol"]["block_rows"] < 1:
+            raise ValueError("protocol.block_rows is not at least 1")
+        if not raw["policies"].keys() == raw["runs"].keys() == raw["protocol"]["policies"].keys():
+            raise ValueError("policies, runs and protocol.policies do not name the same")
         return raw
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is missing or damaged ({error}); evaluate again") from error
+
+
+def _require(value: Any, shape: Any, at: str) -> None:
+    """Refuse what has not the shape (see `_SHAPE`).
+
+    Raises:
+        ValueError: names what is wrong, and where.
+    """
+    kind = {dict: dict, list: list, tuple: list}.get(type(shape), int | float if shape is float else shape)
+    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{at} is {value!r:.60}")
+    if isinstance(shape, dict):
+        wanted = {key: shape[...] for key in value} if ... in shape else shape
+        if lacking := sorted(wanted.keys() - value.keys()):
+            raise ValueError(f"{at} lacks {lacking}")
+        if not wanted:
+            raise ValueError(f"{at} is empty")
+        for key, inner in wanted.items():
+            _require(value[key], inner, f"{at}.{key}".removeprefix("the whole."))
+    elif isinstance(shape, list | tuple):
+        if not value or (isinstance(shape, tuple) and len(value) != len(shape)):
+            raise ValueError(f"{at} has {len(value)} items")
+        for number, item in enumerate(value):
+            _require(item, shape[0], f"{at}[{number}]")
 
 
 def summarise(

@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 from dataclasses import replace
 
@@ -112,6 +113,47 @@ def test_a_sketch_shows_where_things_are():
         moved = draw({**state, name: state[name] + 0.1}, trail)
         assert (moved != picture).any(), name
     env.close()
+
+
+def test_the_report_says_what_environment_it_was_and_what_alone_is_shared_by_nobody(evaluated, tmp_path):
+    results = read_results(evaluated)
+    results["protocol"] |= {"execute": 3, "env_options": {"objects": "held_out", "randomize": True}}
+    page = write_report(tmp_path / "two.html", title="Two", results=results).read_text()
+    assert "execute 3, no latency, the task&#x27;s own time limit, device cpu" in page
+    assert "objects held_out, randomize True" in page
+    assert "met by every policy" in page
+    for part in (results["policies"], results["runs"]):
+        del part["a<b>"]
+    results["comparisons"] = []
+    page = write_report(tmp_path / "one.html", title="One", results=results).read_text()
+    assert "fixed by its seed" in page
+    assert "met by every policy" not in page
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "said"),
+    [
+        ((), [], r"the whole is \[\]"),
+        (("policies",), 1, "policies is 1"),
+        (("policies",), {}, "policies is empty"),
+        (("runs", "good"), [], "runs.good has 0 items"),
+        (("runs", "good", 0, "episodes", 1, "success"), 1, r"runs.good\[0\].episodes\[1\].success is 1"),
+        (("runs", "good", 0, "episodes", 1), {}, "lacks .*'length'"),
+        (("policies", "good", "interval"), [0.5], "policies.good.interval has 1 items"),
+        (("comparisons", 0), "no", r"comparisons\[0\] is 'no'"),
+        (("protocol", "block_rows"), 0, "block_rows is not at least 1"),
+        (("protocol", "policies"), {"other": ["x"]}, "do not name the same"),
+    ],
+)
+def test_damaged_results_are_refused_by_name(evaluated, tmp_path, at, value, said):
+    raw = {"": json.loads((evaluated / "results.json").read_text())}
+    part, keys = raw, ["", *at]
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    (tmp_path / "results.json").write_text(json.dumps(raw[""]))
+    with pytest.raises(ConfigError, match=rf"results.json is missing or damaged \(.*{said}.*evaluate again"):
+        read_results(tmp_path)
 
 
 def test_a_folder_without_an_evaluation_is_named(tmp_path):
