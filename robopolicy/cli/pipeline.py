@@ -99,13 +99,22 @@ def begin(root: Path, settings: Mapping[str, Any], stages: Sequence[Stage], *, f
 
 
 def new_folder(root: Path) -> Path:
-    """Make `root/<time>`; two that begin within one second get different names."""
+    """Make `root/<time>`; two that begin within one second get different names.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for name in itertools.chain([now], (f"{now}_{count}" for count in itertools.count(2))):
         try:
-            (root / name).mkdir(parents=True)
-        except FileExistsError:
-            continue
+            root.mkdir(parents=True, exist_ok=True)
+            (root / name).mkdir()
+        except OSError as error:
+            if isinstance(error, FileExistsError) and root.is_dir():
+                continue
+            raise UserError(
+                f"{root.absolute()} cannot be written ({error.strerror}); work in another directory"
+            ) from error
         return root / name
     raise AssertionError("the names do not end")
 

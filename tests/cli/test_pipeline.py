@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -52,6 +53,13 @@ def test_a_run_is_only_resumed_for_the_same_settings(tmp_path) -> None:
     carry_out(first, stages, Console(file=StringIO()))
     assert begin(tmp_path, {"seed": 0}, stages).folder not in (first.folder, other.folder)
     assert begin(tmp_path, {"seed": 1}, stages, fresh=True).folder != other.folder
+
+
+def test_a_root_that_cannot_be_made_is_refused(tmp_path) -> None:
+    (tmp_path / "nowhere").symlink_to("missing")
+    for root in (tmp_path / "nowhere", Path("/proc/nothere")):
+        with pytest.raises(UserError, match=f"{root} cannot be written"):
+            begin(root, {}, [])
 
 
 def test_a_second_process_is_told_to_begin_afresh(tmp_path) -> None:
