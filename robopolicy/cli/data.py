@@ -11,6 +11,7 @@ reads OGBench's layout. merge writes the readable episodes of several datasets i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 from robopolicy.cli.compose import Words, options, split
 from robopolicy.core.errors import ConfigError, UnknownNameError
@@ -34,14 +35,11 @@ def info(paths: Sequence[str], words: Words) -> None:
 
     options(words)
     for path, dataset in ((path, open_dataset(path)) for path in paths):
-        spec, count, success = dataset.spec, dataset.num_episodes, dataset.load("state").success
-        print(f"{path}: {count} episodes, {dataset.num_frames} frames at {dataset.fps:g} Hz")
-        print(f"  robot    {dataset.robot_type}\n  success  {int(success.sum())} of {count} episodes")
-        print(f"  state    {', '.join(spec.state.names)}")
-        print(f"  action   {', '.join(spec.action.names)} ({spec.semantics.mode}, {spec.semantics.frame})")
-        cameras = ", ".join(f"{n} {i.width}x{i.height}" for n, i in spec.images.items())
-        print(f"  cameras  {cameras or 'none'}")
-        print("".join(f"  text     {text}\n" for text in sorted(set(dataset.tasks.values()))), end="")
+        print(f"{path}: {dataset.num_episodes} episodes, {dataset.num_frames} frames at {dataset.fps:g} Hz")
+        for name, items in dataset.facts().items():
+            many = f" ... ({len(items)} in all)"  # on one line of a screen
+            print(f"  {name:<8} {shorten(', '.join(items), 69, placeholder=many)}")
+        print("".join(f"  text     {text}\n" for text in sorted(set(dataset.tasks.values()) - {""})), end="")
         if dataset.quarantined:
             print(f"  set aside: episodes {sorted(dataset.quarantined)}, which are damaged")
 

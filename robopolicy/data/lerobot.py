@@ -102,6 +102,21 @@ class Dataset:
         """Control steps of the episodes that can be read."""
         return sum(row.length for row in self.episodes.values())
 
+    def facts(self) -> dict[str, tuple[str, ...]]:
+        """What a person asks first, by name; what was not recorded is said, not guessed."""
+        spec, success = self.spec, "not recorded"
+        if fmt.SUCCESS in self.features:
+            success = f"{self.load('state').success.sum()} of {self.num_episodes} episodes"
+        cameras = tuple(f"{name} {image.width}x{image.height}" for name, image in spec.images.items())
+        return {
+            "robot": (self.robot_type,),
+            "success": (success,),
+            "state": spec.state.names,
+            "action": spec.action.names,
+            "control": (spec.semantics.mode, spec.semantics.frame),
+            "cameras": cameras or ("none",),
+        }
+
     def load(
         self,
         observe: str = "all",

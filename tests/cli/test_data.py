@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FIXTURE = Path(__file__).parents[2] / "assets" / "lerobot-v3"
@@ -30,3 +31,20 @@ def test_stats_that_hold_nothing_are_found(cli, tmp_path: Path) -> None:
     found = cli("data", "check", str(root))
     assert found.status == 1
     assert "meta/stats.json: is damaged" in found.out
+
+
+def test_info_says_what_was_recorded_and_no_more(cli, tmp_path: Path) -> None:
+    said = cli("data", "info", str(FIXTURE)).out
+    assert "\n  success  not recorded\n" in said  # there is no such column
+    assert "\n  state    j0.pos, j1.pos, j2.pos, j3.pos, j4.pos, j5.pos\n" in said
+    assert said.count("\n  text ") == 2
+    rows, wide = 6, 60
+    arrays = {"observations": np.zeros((rows, wide)), "actions": np.zeros((rows, 2))}
+    np.savez(tmp_path / "play.npz", terminals=np.arange(rows) == rows - 1, **arrays)
+    done = cli("data", "convert", "play.npz", "play")
+    assert done.status == 0, done.err
+    said = cli("data", "info", "play").out
+    assert "\n  success  0 of 1 episodes\n" in said
+    assert "... (60 in all)\n" in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert "  text" not in said
