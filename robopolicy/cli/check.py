@@ -18,7 +18,7 @@ Check = tuple[str, Callable[[], object]]
 
 def run(args: Sequence[str]) -> int:
     """Run every check on what is named; 1 when one fails."""
-    words = split(args)
+    words = split(args, sweeps=False)
     (name,) = words.some("check NAME", least=1, most=1)
     broken = 0
     for title, check in task_checks(name, words) if "/" in name else policy_checks(name, words):
@@ -37,8 +37,12 @@ def policy_checks(name: str, words: Words) -> Iterator[Check]:
     from robopolicy import testing
     from robopolicy.core.build import build
 
+    for word in words.overrides:
+        if not word.lstrip("+~").startswith("policy."):
+            raise ConfigError(
+                f"{word} is no key of a policy, which is all that is built here: policy.key=value"
+            )
     node = compose("train", [f"policy={name}", "data=unused", *words.overrides])["policy"]
-
     return testing.learner_checks(lambda spec: build(node, spec=spec))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,24 +40,26 @@ class Words:
         return self.positional
 
 
-def split(args: Sequence[str], *, flags: Sequence[str] = ()) -> Words:
+def split(args: Sequence[str], *, flags: Sequence[str] = (), keys: bool = True, sweeps: bool = True) -> Words:
     """Sort a command line.
 
     Args:
         args: the words after the command.
         flags: options that this command knows, for example `--compare`.
+        keys: whether it takes overrides; where not, they are positional, for the command to refuse.
+        sweeps: whether it takes `-m`.
 
     Raises:
         UnknownNameError: an option that is not known.
     """
-    known = {"-m": "-m", "--multirun": "-m", **{flag: flag for flag in flags}}
+    known = {flag: flag for flag in flags} | ({"-m": "-m", "--multirun": "-m"} if sweeps else {})
     positional, overrides, seen = [], [], set()
     for word in args:
         if word.startswith("-"):
             if word not in known:
                 raise UnknownNameError("option", word, [*known, "--help"])
             seen.add(known[word])
-        elif _OVERRIDE.match(word) and not Path(word).exists():
+        elif keys and _OVERRIDE.match(word) and not Path(word).exists():
             overrides.append(word)
         else:
             positional.append(word)
@@ -183,8 +185,13 @@ def _checked(name: str, words: Sequence[str], *, sweep: bool = False) -> list[st
     asked = [parser.parse_override(_quoted(word)) for word in words]
     if not sweep and (several := [o.input_line for o in asked if o.is_sweep_override()]):
         raise ConfigError(f"{several[0]} is a sweep: add -m, or write a list as key=[a,b]")
-    usual = hydra.compose(config_name=name)
-    shaped = [_shape(override, usual) for override in asked]
+    usual = OmegaConf.to_container(hydra.compose(config_name=name))
+    assert isinstance(usual, dict)
+    folders = {path.name for path in share("configs").iterdir() if path.is_dir()}
+    groups = folders if folders & usual.keys() else set()  # not every configuration is made of groups
+    for override in asked:
+        _known(override, usual, groups)
+    shaped = [_shape(override, usual, groups) for override in asked]
     fixed = [
         line
         for override, lines in zip(asked, shaped, strict=True)
@@ -196,14 +203,21 @@ def _checked(name: str, words: Sequence[str], *, sweep: bool = False) -> list[st
     return [line for override, lines in both for line in lines or _setting(override, config)]
 
 
-def _shape(override: Override, usual: Mapping[Any, Any]) -> list[str]:
+def _known(override: Override, usual: Mapping[Any, Any], groups: Collection[str]) -> None:
+    """Refuse to add a key that the command would never look at; what is below one is checked elsewhere."""
+    key = override.key_or_group
+    adds = (override.is_add() or override.is_force_add()) and not override.is_hydra_override()
+    if adds and re.split("[./@]", key)[0] not in {*usual, *groups}:
+        raise UnknownNameError("key", key, _keys(usual))
+
+
+def _shape(override: Override, usual: Mapping[Any, Any], groups: Collection[str]) -> list[str]:
     """What an override does to the keys that there are; nothing, if it only sets one."""
     key, line = override.key_or_group, str(override.input_line)
     changes = override.is_add() or override.is_force_add() or override.is_delete()
     if changes or override.is_hydra_override():
         return [line]
-    groups = {path.name for path in share("configs").iterdir() if path.is_dir()}
-    if key not in groups or not groups & usual.keys():  # not every configuration is made of groups
+    if key not in groups:
         return []
     if key not in usual:
         raise ConfigError(f"{key} is not part of this configuration by itself; add it: +{line}")

@@ -19,7 +19,7 @@ from robopolicy.core.errors import ConfigError, UnknownNameError
 
 def run(args: Sequence[str]) -> int:
     """Do what the first word says."""
-    words = split(args, flags=("--quarantine",))
+    words = split(args, flags=("--quarantine",), sweeps=False)
     action, *paths = words.some("data info|check|convert|merge DIR ...", least=2, most=999)
     if (act := {"info": info, "check": check, "convert": convert, "merge": merge}.get(action)) is None:
         raise UnknownNameError("data command", action, ["info", "check", "convert", "merge"])

@@ -14,7 +14,7 @@ from robopolicy.cli.compose import split
 
 def run(args: Sequence[str]) -> int:
     """Print every finding; 1 when something needed is missing."""
-    split(args).some("doctor", least=0, most=0)
+    split(args, keys=False, sweeps=False).some("doctor", least=0, most=0)
     from robopolicy.cli.probes import examine
 
     broken = 0

@@ -18,7 +18,7 @@ from robopolicy.core.suites import suites
 def run(args: Sequence[str]) -> None:
     """Print the tables asked for, all of them by default."""
     tables = {"tasks": tasks, "qualities": qualities, "policies": policies, "recipes": recipes}
-    wanted = split(args).positional or tuple(tables)
+    wanted = split(args, keys=False, sweeps=False).positional or tuple(tables)
     for name in wanted:
         if name not in tables:
             raise UnknownNameError("table", name, list(tables))

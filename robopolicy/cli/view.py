@@ -31,7 +31,7 @@ class Asked:
 
 def run(args: Sequence[str]) -> None:
     """Write the recording, and show it where that is asked for."""
-    words = split(args, flags=("--open",))
+    words = split(args, flags=("--open",), sweeps=False)
     source = Path(*words.some("view DATASET|RESULTS [key=value ...]", least=1, most=1))
     from robopolicy.cli import recording
     from robopolicy.core.build import fill

@@ -87,6 +87,12 @@ def test_unknown_policy(mistake, made) -> None:
         (["train", "policy={_target_: os.system}"], "'os.system' is refused"),
         (["train", "exp=pick_place_flow"], "add it: +exp=pick_place_flow"),
         (["collect", "policy=flow"], "no key 'policy'"),
+        (["collect", "+episods=3"], "no key 'episods'; did you mean 'episodes'"),
+        (["collect", "++episods.of=3"], "did you mean 'episodes'"),
+        (["train", "+stesp=3"], "no key 'stesp'; did you mean 'steps'"),
+        (["collect", "+policy=flow"], "no key 'policy'"),
+        (["eval", "a", "+max_step=3"], "no key 'max_step'; did you mean 'max_steps'"),
+        (["eval", "a", "+max_step=3,4", "-m"], "did you mean 'max_steps'"),
         (["collect", "episodes.of=3"], "episodes"),
         (["collect", "observ=all"], "did you mean 'observe'"),
         (["collect", "observe=al"], "observe is 'al'"),
@@ -172,6 +178,24 @@ def test_a_key_or_value_that_does_not_exist(mistake, made, tmp_path, words, said
 def test_an_evaluation_that_cannot_be(mistake, made, tmp_path, word) -> None:
     assert re.search(rf"{word.partition('=')[0]}\S* is ", mistake("eval", str(made / "run"), word))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", ["foo=1", "-m"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["doctor"],
+        ["list"],
+        ["list", "tasks"],
+        ["check", "flow"],
+        ["check", TASK],
+        ["data", "info", "a"],
+        ["data", "check", "a"],
+        ["view", "a"],
+    ],
+)
+def test_what_a_command_does_not_take(mistake, words, word) -> None:
+    assert word.removesuffix("=1") in mistake(*words, word)
 
 
 def test_an_evaluation_is_not_made_on_states_of_collection(mistake, made) -> None:
