@@ -1,7 +1,7 @@
 """usage: robopolicy collect task=SUITE/TASK quality=NAME episodes=N output=DIR [key=value ...]
 
 Records demonstrations of a scripted expert in parallel processes as a LeRobot v3 dataset. Episodes are fixed
-by their seeds, so any number of workers writes the same data. Started again on the same folder, it goes on
+by their seeds, so any number of workers writes the same values. Started again on the same folder, it goes on
 where it stopped. `robopolicy list` shows tasks and qualities.
 
 A quality's knobs can be turned one by one: expert.KEY=VALUE. Those of tabletop are speed=[SLOWEST,FASTEST]

@@ -142,10 +142,15 @@ def options(words: Words, **defaults: Any) -> dict[str, Any]:
 
 
 def defaults_text(name: str) -> str:
-    """The composed defaults as YAML, for `--help`."""
+    """The lines of `configs/<name>.yaml`, and below them what its groups give by themselves, for `--help`."""
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_yaml(OmegaConf.create(compose(name))).rstrip()
+    text = (share("configs") / f"{name}.yaml").read_text()
+    own = re.sub(r"^defaults:\n(?: .*\n)+\n*", "", text, flags=re.MULTILINE)
+    keys = OmegaConf.to_container(OmegaConf.create(own))
+    assert isinstance(keys, dict)
+    groups = {key: value for key, value in compose(name).items() if key not in keys}
+    return f"{own}\n{OmegaConf.to_yaml(groups) if groups else ''}".rstrip()
 
 
 def quote(value: str) -> str:

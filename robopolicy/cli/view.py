@@ -39,6 +39,8 @@ def run(args: Sequence[str]) -> None:
     asked = fill(Asked, options(words, episodes=None, films=None, output=None))
     out = source / "episodes.rrd" if asked.output is None else Path(asked.output)
     page = out.suffix == ".html"
+    if not page and out.suffix != ".rrd":
+        raise ConfigError(f"output is {asked.output!r}; a name that ends in .rrd, or in .html, is meant")
     if (source / "meta" / "info.json").is_file():
         if page or asked.films is not None:
             raise ConfigError(f"{source} is a dataset: give episodes=[...] and a name that ends in .rrd")

@@ -106,6 +106,8 @@ def test_unknown_policy(mistake, made) -> None:
         (["data", "convert", "a.npz", "b", "text=5"], "text is 5"),
         (["view", "data", "episodes=1"], "episodes is 1 (int); list[int, ...] | None is meant"),
         (["view", "data", "output=5"], "output is 5"),
+        (["view", "data", "output=v.txt"], "output is 'v.txt'; a name that ends in .rrd"),
+        (["data", "merge", "a", "b", "./a", "c"], "the dataset a is given more than once"),
         (["collect", "task=5"], "task is 5; suite/task is meant"),
         (["collect", "output=5"], "output is 5"),
         (["collect", "expert.foo=1"], "no parameter 'foo'"),
@@ -196,6 +198,14 @@ def test_an_evaluation_that_cannot_be(mistake, made, tmp_path, word) -> None:
 )
 def test_what_a_command_does_not_take(mistake, words, word) -> None:
     assert word.removesuffix("=1") in mistake(*words, word)
+
+
+def test_help_shows_what_keys_mean(cli) -> None:
+    shown = cli("train", "--help").out
+    assert re.search(r"^microbatches: 1 +# equal parts of a batch", shown, flags=re.M)
+    assert re.search(r"^optim:\n  lr: 0.0003$", shown, flags=re.M)
+    assert "defaults:\n" not in shown
+    assert shown.count("\ndata: ") == 1
 
 
 def test_an_evaluation_is_not_made_on_states_of_collection(mistake, made) -> None:
