@@ -171,8 +171,16 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The configuration, in which nothing is missing and mappings are where the YAML has some."""
+    from omegaconf import OmegaConf
+
     if missing := [key for key, value in config.items() if value == "???"]:
         raise ConfigError(f"{missing[0]} is not given; add {missing[0]}=... (robopolicy {name} --help)")
+    usual = OmegaConf.to_container(OmegaConf.load(share("configs") / f"{name}.yaml"))
+    assert isinstance(usual, dict)
+    for key, value in config.items():
+        if isinstance(usual.get(key), dict) and not isinstance(value, dict):
+            raise ConfigError(f"{key} is {value!r}; a mapping is meant: {key}={{key: value}}")
     return config
 
 
