@@ -11,7 +11,6 @@ reads OGBench's layout. merge writes the readable episodes of several datasets i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import shorten
 
 from robopolicy.cli.compose import Words, options, split
@@ -75,8 +74,5 @@ def merge(paths: Sequence[str], words: Words) -> None:
     from robopolicy.data.merge import merge as merge_datasets
 
     options(words)
-    real = [Path(path).resolve() for path in paths[:-1]]
-    if twice := [path for path, folder in zip(paths, real, strict=False) if real.count(folder) > 1]:
-        raise ConfigError(f"the dataset {twice[0]} is given more than once; give each dataset once")
     merge_datasets(paths[:-1], paths[-1])
     info(paths[-1:], split([]))

@@ -16,9 +16,12 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Dataset:
     """Write all readable episodes of `paths`, in this order, into the new dataset `out`.
 
     Raises:
-        DatasetError: a source is damaged, or `out` already holds something.
+        DatasetError: a source is damaged or given twice, or `out` already holds something.
         SpecMismatchError: two of them do not have equal specs.
     """
+    folders = [Path(path).resolve() for path in paths]
+    if twice := [path for path, folder in zip(paths, folders, strict=True) if folders.count(folder) > 1]:
+        raise DatasetError(f"the dataset {twice[0]} is given more than once; give each dataset once")
     sources = [open_dataset(path) for path in paths]
     if not sources:
         raise DatasetError("there is nothing to merge; name at least one dataset")
