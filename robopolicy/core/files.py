@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from robopolicy.core.machine import is_alive
+
 
 def aside_of(path: Path) -> Path:
     """A name beside `path` that only this process writes to, and that no reader's pattern matches."""
@@ -30,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with os.scandir(path.parent) as found:
         for item in found:
             name, _, process = item.name.rpartition(".tmp-")
-            if name == f".{path.name}" and process.isdecimal() and not _runs(int(process)):
+            if name == f".{path.name}" and process.isdecimal() and not is_alive(int(process)):
                 _remove(Path(item.path))
     aside = aside_of(path)
     _remove(aside)
@@ -76,13 +78,3 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's
-    return True

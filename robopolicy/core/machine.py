@@ -48,6 +48,17 @@ def check_device(device: str) -> None:
             raise ConfigError(f"device is '{device}', but torch sees no GPU; use device=cpu")
 
 
+def is_alive(process: int) -> bool:
+    """Whether a process of this id is there, of whichever user."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True  # another user's
+    except (ProcessLookupError, OverflowError):  # none, or no id at all
+        return False
+    return True
+
+
 def missing_folders(folder: Path) -> list[Path]:
     """The folder and those above it that are not there, the deepest first: what making it will make."""
     return [each for each in (folder, *folder.parents) if not os.path.exists(each)]

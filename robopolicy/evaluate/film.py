@@ -154,16 +154,18 @@ def _actions(folder: Path, name: str, records: Sequence[EpisodeRecord], at: int,
     of its own beside: what is taken must hold this very record.
     """
     first = at - at % rows
-    try:
-        _, block = read_block(block_path(folder, name, 0, records[first].seed))
-        if block.records[at - first] == records[at]:
-            return block.actions[at - first]
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        pass  # absent or damaged
-    raise ConfigError(
+    lost = ConfigError(
         f"{folder} does not hold the actions of '{name}', seed {records[at].seed}, as results.json tells of "
         "it; evaluate again"
     )
+    try:
+        _, block = read_block(block_path(folder, name, 0, records[first].seed))
+        record, actions = block.records[at - first], block.actions[at - first]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:  # absent or damaged
+        raise lost from error
+    if record != records[at]:
+        raise lost
+    return actions
 
 
 class _Shots:

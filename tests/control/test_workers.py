@@ -10,6 +10,7 @@ import pytest
 
 from robopolicy.control.workers import WorkerError, run_in_order
 from robopolicy.core.errors import UnknownNameError, UserError
+from robopolicy.core.machine import is_alive
 
 PARENT = os.getpid()  # in a worker, which imports this file again, another number
 
@@ -27,14 +28,6 @@ def make_square(trap: int = -1, kind: str = "", parent: int = 0):
         return item * item, os.getpid()
 
     yield square
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_results_keep_the_order_and_come_from_all_processes():
@@ -57,7 +50,7 @@ def test_a_failure_comes_after_what_preceded_it_and_leaves_no_process_behind(kin
         seen.extend(results)
     if kind == "mistake":
         assert [value for value, _ in seen] == [item * item for item in range(60)]
-    assert not any(alive(pid) for _, pid in seen if pid != PARENT)
+    assert not any(is_alive(pid) for _, pid in seen if pid != PARENT)
 
 
 def test_a_worker_that_dies_says_how():
@@ -70,7 +63,7 @@ def test_an_early_stop_ends_the_workers():
     results = run_in_order(make_square, range(10**6), workers=2)
     worker = next(pid for _, pid in results if pid != PARENT)
     results.close()
-    assert not alive(worker)
+    assert not is_alive(worker)
 
 
 def test_workers_do_not_outlive_a_parent_that_was_killed():
@@ -87,7 +80,7 @@ def test_workers_do_not_outlive_a_parent_that_was_killed():
         worker = int(parent.stdout.readline())
         parent.kill()
     for _ in range(200):
-        if not alive(worker):
+        if not is_alive(worker):
             return
         time.sleep(0.05)
     pytest.fail(f"worker {worker} lives on")

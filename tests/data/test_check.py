@@ -53,7 +53,7 @@ def change(path: Path, column: str, row: int, value: object) -> None:
     pq.write_table(table.set_column(at, column, pa.array(values, table[column].type)), path)
 
 
-def found(root: Path, said: str, *, where: str, episodes: set[int]) -> Report:
+def assert_found(root: Path, said: str, *, where: str, episodes: set[int]) -> Report:
     report = check(root)
     (mine,) = [f for f in report.findings if said in f.message and f.where == where]
     assert set(mine.episodes) == episodes, "\n".join(map(str, report.findings))
@@ -62,7 +62,7 @@ def found(root: Path, said: str, *, where: str, episodes: set[int]) -> Report:
     return report
 
 
-def survivors(root: Path, report: Report, lost: set[int]) -> None:
+def assert_the_rest_reads(root: Path, report: Report, lost: set[int]) -> None:
     """After quarantine the rest reads as it was written."""
     assert set(quarantine(root, report)) == lost
     dataset = open_dataset(root)
@@ -83,21 +83,21 @@ def test_a_sound_dataset_has_no_findings(root: Path) -> None:
 def test_a_truncated_file_costs_its_own_episodes(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = root / LATER_DATA
     path.write_bytes(path.read_bytes()[:-40])
-    report = found(root, "cannot be read", where=LATER_DATA, episodes={2, 3})
+    report = assert_found(root, "cannot be read", where=LATER_DATA, episodes={2, 3})
     with caplog.at_level(logging.WARNING):
-        survivors(root, report, {2, 3})
+        assert_the_rest_reads(root, report, {2, 3})
     assert "2 quarantined episodes are skipped" in caplog.text
 
 
 def test_a_dataset_without_its_info_is_a_finding_and_no_dataset_is_a_mistake(root: Path) -> None:
     (root / fmt.INFO).write_text("{")
-    found(root, "is damaged", where=fmt.INFO, episodes=set())
+    assert_found(root, "is damaged", where=fmt.INFO, episodes=set())
     (root / fmt.INFO).unlink()
-    found(root, "is missing", where=fmt.INFO, episodes=set())
+    assert_found(root, "is missing", where=fmt.INFO, episodes=set())
     writer = DatasetWriter(root / "new", spec=SPEC)
     writer.append(EPISODES[0])
     (root / "new" / "meta").mkdir()
-    found(root / "new", "1 recorded episodes wait", where=fmt.INFO, episodes=set())
+    assert_found(root / "new", "1 recorded episodes wait", where=fmt.INFO, episodes=set())
     (root / "new" / "meta").rmdir()
     for none in (root / "new", root / "nowhere"):
         with pytest.raises(DatasetError):
@@ -116,36 +116,40 @@ def test_one_fault_of_several_episodes_is_said_once_and_names_them(root: Path) -
 
 def test_a_missing_file(root: Path) -> None:
     (root / DATA).unlink()
-    survivors(root, found(root, "is missing", where=DATA, episodes={0, 1}), {0, 1})
+    assert_the_rest_reads(root, assert_found(root, "is missing", where=DATA, episodes={0, 1}), {0, 1})
 
 
 def test_nan(root: Path) -> None:
     change(root / DATA, "observation.state", 8, [0.0, float("nan"), 0.0])  # frame 2 of episode 1
-    report = found(root, "observation.state is not finite at frame 2", where=DATA, episodes={1})
-    survivors(root, report, {1})
+    report = assert_found(root, "observation.state is not finite at frame 2", where=DATA, episodes={1})
+    assert_the_rest_reads(root, report, {1})
 
 
 def test_a_gap_in_time(root: Path) -> None:
     change(root / DATA, "timestamp", 3, 0.5)
-    survivors(root, found(root, "timestamp of frame 3 is 0.5", where=DATA, episodes={0}), {0})
+    assert_the_rest_reads(
+        root, assert_found(root, "timestamp of frame 3 is 0.5", where=DATA, episodes={0}), {0}
+    )
 
 
 def test_a_wrong_length(root: Path) -> None:
     change(root / META, "length", 0, 5)
-    report = found(root, "episode 0 has 6 rows, its length is 5", where=DATA, episodes={0})
-    found(root, "total_frames is 30, but the episodes", where=fmt.INFO, episodes=set())
-    survivors(root, report, {0})
+    report = assert_found(root, "episode 0 has 6 rows, its length is 5", where=DATA, episodes={0})
+    assert_found(root, "total_frames is 30, but the episodes", where=fmt.INFO, episodes=set())
+    assert_the_rest_reads(root, report, {0})
 
 
 def test_a_missing_episode(root: Path) -> None:
     pq.write_table(pq.read_table(root / META).slice(0, 1), root / META)
-    survivors(root, found(root, "the episode is missing", where="meta/episodes", episodes={1}), {1})
+    assert_the_rest_reads(
+        root, assert_found(root, "the episode is missing", where="meta/episodes", episodes={1}), {1}
+    )
 
 
 def test_a_flipped_count(root: Path) -> None:
     path = root / fmt.INFO
     path.write_text(path.read_text().replace('"total_frames": 30', '"total_frames": 31'))
-    found(
+    assert_found(
         root,
         "total_frames is 31, but the episodes of meta/episodes sum to 30",
         where=fmt.INFO,
@@ -159,7 +163,7 @@ def test_stats_that_do_not_match(root: Path, name: str) -> None:
     stats = json.loads(path.read_text())
     stats["action"][name][-1] += 1
     path.write_text(json.dumps(stats))
-    found(root, f"action: {name} is", where=fmt.STATS, episodes=set())
+    assert_found(root, f"action: {name} is", where=fmt.STATS, episodes=set())
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,7 @@ def test_stats_that_are_missing_or_cannot_be(root: Path, change: Callable[[Any],
     stats = json.loads((root / fmt.STATS).read_text())
     change(stats)
     (root / fmt.STATS).write_text(json.dumps(stats))
-    found(root, said, where=fmt.STATS, episodes=set())
+    assert_found(root, said, where=fmt.STATS, episodes=set())
 
 
 def test_a_video_that_is_too_short(root: Path) -> None:
@@ -190,13 +194,13 @@ def test_a_video_that_is_too_short(root: Path) -> None:
     short = root / "short.mp4"
     assert video.cut(video.Clip(path=root / VIDEO, start=0, length=10), short, fps=30)
     short.replace(root / VIDEO)
-    report = found(root, "3 of 7 frames are missing, the first is 10", where=VIDEO, episodes={1})
-    survivors(root, report, {1})
+    report = assert_found(root, "3 of 7 frames are missing, the first is 10", where=VIDEO, episodes={1})
+    assert_the_rest_reads(root, report, {1})
 
 
 def test_a_broken_video(root: Path) -> None:
     (root / VIDEO).write_bytes(b"not a video")
-    survivors(root, found(root, "video", where=VIDEO, episodes={0, 1}), {0, 1})
+    assert_the_rest_reads(root, assert_found(root, "video", where=VIDEO, episodes={0, 1}), {0, 1})
 
 
 def test_quarantine_adds_up_and_a_damaged_one_is_named(root: Path) -> None:
@@ -219,6 +223,6 @@ def test_a_damaged_own_file_is_named(root: Path) -> None:
 def test_episodes_still_in_the_journal_are_found(root: Path) -> None:
     writer = DatasetWriter(root, spec=SPEC)
     writer.append(EPISODES[0])
-    found(root, "1 recorded episodes are not part", where=".journal", episodes=set())
+    assert_found(root, "1 recorded episodes are not part", where=".journal", episodes=set())
     writer.finalize()
     assert check(root).ok

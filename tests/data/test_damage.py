@@ -62,7 +62,7 @@ def root(recorded: Path, tmp_path: Path) -> Path:
     return shutil.copytree(recorded, tmp_path / "copy")
 
 
-def survives(root: Path) -> bool:
+def assert_named_or_readable(root: Path) -> bool:
     """Whether it can be read. It is examined and opened with nothing but errors that a user can mend, and not
     found sound where it cannot be read.
     """
@@ -115,10 +115,10 @@ def test_json(root: Path, name: str) -> None:
     sound = json.loads(path.read_text())
     for text in WHOLE:
         path.write_text(text, errors="surrogateescape")
-        survives(root)
+        assert_named_or_readable(root)
     for rubbish in spoilt(sound):
         path.write_text(json.dumps(rubbish))
-        survives(root)
+        assert_named_or_readable(root)
 
 
 def columns(table: pa.Table, at: int) -> Iterator[pa.Table]:
@@ -146,16 +146,16 @@ def test_parquet(root: Path, name: str) -> None:
     sound, raw = pq.read_table(path), path.read_bytes()
     for content in (b"", raw[:-9], raw[: len(raw) // 2], bytes(len(raw)), raw[:40] + bytes(40) + raw[80:]):
         path.write_bytes(content)
-        survives(root)
+        assert_named_or_readable(root)
     pq.write_table(sound.slice(0, 0), path)
-    assert not survives(root)
+    assert not assert_named_or_readable(root)
     pq.write_table(sound.replace_schema_metadata({"pandas": "[3", "huggingface": "[3"}), path)
-    survives(root)
+    assert_named_or_readable(root)
     for at, column in enumerate(sound.column_names):
         if not column.startswith("stats/"):
             for table in columns(sound, at):
                 pq.write_table(table, path)
-                survives(root)
+                assert_named_or_readable(root)
 
 
 @pytest.mark.parametrize("episode", ["episode-000000", "episode-000004"], ids=["new", "continued"])

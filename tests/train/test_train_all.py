@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from robopolicy.core.machine import is_alive
 from robopolicy.data.writer import DatasetWriter
 from robopolicy.testing import tiny_spec, tiny_store
 
@@ -22,19 +23,14 @@ train_all({Path("one"): config, Path("two"): config}, workers=2)
 """
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def comes(condition: Callable[[], object], seconds: float = 120) -> bool:
+    """Whether it holds before the time is up."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come"
+        if time.monotonic() > end:
+            return False
         time.sleep(0.05)
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+    return True
 
 
 def pid_of(lock: Path) -> int:
@@ -51,13 +47,13 @@ def test_runs_do_not_outlive_a_parent_that_was_killed(tmp_path) -> None:
     holders = [log.with_name(".lock") for log in logs]
     with subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=tmp_path, stderr=subprocess.DEVNULL) as parent:
         try:
-            wait_for(lambda: parent.poll() is not None or all(log.exists() for log in logs))
+            assert comes(lambda: all(log.exists() for log in logs) or parent.poll() is not None)
             runs = [pid_of(lock) for lock in holders]
+            assert all(map(is_alive, runs))
         finally:
             parent.kill()
     try:
-        wait_for(lambda: all(map(gone, runs)), seconds=30)
+        assert comes(lambda: not any(map(is_alive, runs)), seconds=30)
     finally:
-        for run in runs:
-            if not gone(run):
-                os.kill(run, signal.SIGKILL)
+        for run in filter(is_alive, runs):
+            os.kill(run, signal.SIGKILL)
