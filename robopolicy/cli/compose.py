@@ -178,6 +178,8 @@ def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
         raise ConfigError(f"{missing[0]} is not given; add {missing[0]}=... (robopolicy {name} --help)")
     usual = OmegaConf.to_container(OmegaConf.load(share("configs") / f"{name}.yaml"))
     assert isinstance(usual, dict)
+    if gone := [key for key in usual if key not in config and key != "defaults"]:
+        raise ConfigError(f"{gone[0]} cannot be deleted; set it: {gone[0]}=... (robopolicy {name} --help)")
     for key, value in config.items():
         if isinstance(usual.get(key), dict) and not isinstance(value, dict):
             raise ConfigError(f"{key} is {value!r}; a mapping is meant: {key}={{key: value}}")

@@ -20,9 +20,8 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data.stats import describe
 
-MASK = (
-    "next.mask"  # a column: false where an episode goes on although nothing is bootstrapped beyond the step
-)
+# A column: false where an episode goes on although nothing is bootstrapped beyond the step.
+MASK = "next.mask"
 SOURCES = ("policy", "human", "expert")
 
 

@@ -91,6 +91,7 @@ def test_unknown_policy(mistake, made) -> None:
         (["collect", "++episods.of=3"], "did you mean 'episodes'"),
         (["train", "+stesp=3"], "no key 'stesp'; did you mean 'steps'"),
         (["collect", "+policy=flow"], "no key 'policy'"),
+        (["collect", "~seed"], "seed cannot be deleted"),
         (["eval", "a", "+max_step=3"], "no key 'max_step'; did you mean 'max_steps'"),
         (["eval", "a", "+max_step=3,4", "-m"], "did you mean 'max_steps'"),
         (["collect", "episodes.of=3"], "episodes"),

@@ -30,11 +30,13 @@ def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path
     gone = subprocess.Popen(["true"])
     gone.wait()
     dead, living = tmp_path / f".file.tmp-{gone.pid}", tmp_path / ".file.tmp-1"
+    never = tmp_path / f".file.tmp-{10**30}"  # no process has such a number
     other = tmp_path / f".other.tmp-{gone.pid}"
     dead.mkdir()
-    for left in (dead / "half", living, other):
+    for left in (dead / "half", living, other, never):
         left.write_text("half")
     write_text(tmp_path / "file", "new")
     assert not dead.exists()
+    assert not never.exists()
     assert living.exists()
     assert other.exists()
