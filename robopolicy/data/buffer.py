@@ -277,7 +277,7 @@ class Buffer:
 
     def _update_returns(self, kept: _Kept, discount: float) -> None:
         rows = slice(kept.start, kept.stop)
-        self._returns[discount][rows] = return_to_go(self.reward[rows], discount)
+        self._returns[discount][rows] = return_to_go(self.reward, discount, rows, self.columns)
 
     def _episode(self, kept: _Kept) -> Episode:
         rows = slice(kept.start, kept.stop)

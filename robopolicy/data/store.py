@@ -146,10 +146,8 @@ class Store:
     def returns(self, discount: float) -> np.ndarray:
         """See `Rows.returns`; computed once per discount."""
         if discount not in self._returns:
-            ends = self.episode_stop
-            if MASK in self.columns:  # a return ends there, too
-                ends = np.union1d(ends, np.flatnonzero(~self.columns[MASK].astype(bool)) + 1)
-            parts = [return_to_go(part, discount) for part in np.split(self.reward, ends[:-1])]
+            episodes = map(slice, self.episode_start, self.episode_stop)
+            parts = [return_to_go(self.reward, discount, rows, self.columns) for rows in episodes]
             self._returns[discount] = np.concatenate(parts)
         return self._returns[discount]
 
@@ -231,8 +229,16 @@ class Store:
         )
 
 
-def return_to_go(reward: np.ndarray, discount: float) -> np.ndarray:
-    """`reward [L]` of one episode to its discounted return to go, `[L]` float32."""
+def return_to_go(
+    reward: np.ndarray, discount: float, rows: slice, columns: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """The discounted return to go at each of `rows`, an episode: `[L]` float32; it ends where `MASK` says."""
+    ends = np.flatnonzero(~columns[MASK][rows].astype(bool)) + 1 if MASK in columns else []
+    return np.concatenate([_discounted(part, discount) for part in np.split(reward[rows], ends)])
+
+
+def _discounted(reward: np.ndarray, discount: float) -> np.ndarray:
+    """The sum of what is left at each step, later rewards counting less."""
     reverse = lfilter([1.0], [1.0, -discount], reward[::-1].astype(np.float64))
     return np.asarray(reverse)[::-1].astype(np.float32)
 

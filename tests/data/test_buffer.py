@@ -14,7 +14,7 @@ from robopolicy.data.buffer import Buffer
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.mixer import Mixer
 from robopolicy.data.sampler import Sampler
-from robopolicy.data.store import Store
+from robopolicy.data.store import MASK, Store
 
 SPEC = make_spec()
 WINDOWS = {
@@ -104,6 +104,17 @@ def test_columns_can_be_refreshed_through_the_index() -> None:
     np.testing.assert_array_equal(again.extra["priority"], batch.index + 1)
     with pytest.raises(DatasetError, match="no column 'advantage'"):
         buffer.write(batch.index, {"advantage": np.zeros(4)})
+
+
+def test_a_return_ends_where_nothing_is_bootstrapped_beyond() -> None:
+    mask = np.array([True, True, False, True, False])
+    episode = make_episode(SPEC, 5, columns={MASK: mask})
+    buffer = Buffer(spec=SPEC, capacity=9, columns={MASK: ("bool", ())})
+    buffer.extend(episode)
+    r = episode.reward
+    expected = [r[0] + 0.5 * r[1] + 0.25 * r[2], r[1] + 0.5 * r[2], r[2], r[3] + 0.5 * r[4], r[4]]
+    for rows in (buffer, Store.from_episodes([episode], SPEC)):
+        np.testing.assert_allclose(rows.returns(0.5)[:5], expected, rtol=1e-6)
 
 
 def test_an_episode_larger_than_the_ring_is_refused() -> None:
