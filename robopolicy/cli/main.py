@@ -56,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, UserError):
             print(f"robopolicy {args[0]}: {error}", file=sys.stderr)
             return 2
+        if isinstance(error, PermissionError):
+            print(
+                f"robopolicy {args[0]}: {error.filename}: {error.strerror}; change who may use it, or choose "
+                "another path",
+                file=sys.stderr,
+            )
+            return 2
         if isinstance(error, BrokenPipeError):  # `robopolicy list | head`: nobody reads on
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141

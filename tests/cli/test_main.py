@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import importlib
 import subprocess
 import sys
@@ -47,6 +48,14 @@ def test_an_interrupted_import_is_an_interrupt(cli, monkeypatch) -> None:
 def test_a_working_directory_that_is_gone(mistake, tmp_path, command) -> None:
     tmp_path.rmdir()
     assert "the working directory is gone" in mistake(command)
+
+
+def test_what_may_not_be_read_is_named(mistake, monkeypatch) -> None:
+    def import_module(name: str) -> None:  # root, who may run this, is refused no file
+        raise PermissionError(errno.EACCES, "Permission denied", "data/meta")
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    assert "data/meta: Permission denied; change who may use it" in mistake("view", "data")
 
 
 def test_words_are_sorted(tmp_path, monkeypatch) -> None:
