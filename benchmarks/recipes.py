@@ -1,7 +1,7 @@
 """The scores in `configs/exp/`: `python -m benchmarks.recipes pick_place_flow`.
 
-For each recipe: demonstrations are collected (100 of the task; 100 of each task where the recipe names none),
-one policy is trained for each training seed, in parallel processes, and all are evaluated on the same initial
+For each recipe: demonstrations are collected (of the task, or of each task where the recipe names none), one
+policy is trained for each training seed, in parallel processes, and all are evaluated on the same initial
 states. Whatever is done already under `--out` is not done again.
 
 Settings were chosen with `--split dev --seeds 0`; what is quoted is the default, three fresh seeds on test
@@ -26,8 +26,6 @@ from robopolicy.train.collect import collect
 from robopolicy.train.log import read_log
 from robopolicy.train.parallel import train_all
 
-DEMONSTRATIONS = 100
-
 
 def tasks_of(config: dict[str, Any]) -> list[str]:
     """The task a recipe is for, or every task of the tabletop suite."""
@@ -36,15 +34,15 @@ def tasks_of(config: dict[str, Any]) -> list[str]:
     return [f"tabletop/{name}" for name in suites()[0]["tabletop"].tasks]
 
 
-def demonstrations(tasks: list[str], quality: str, observe: str, root: Path) -> Path:
-    """A dataset of demonstrations of these tasks."""
+def demonstrations(tasks: list[str], episodes: int, quality: str, observe: str, root: Path) -> Path:
+    """A dataset of so many demonstrations of each of these tasks."""
     parts = []
     for task in tasks:
-        out = root / f"{task.replace('/', '-')}-{quality}-{observe}"
-        parts.append(collect(task, DEMONSTRATIONS, quality, out, usable_cores(), observe=observe))
+        out = root / f"{task.replace('/', '-')}-{quality}-{observe}-{episodes}"
+        parts.append(collect(task, episodes, quality, out, usable_cores(), observe=observe))
     if len(parts) == 1:
         return parts[0]
-    together = root / f"all-{quality}-{observe}"
+    together = root / f"all-{quality}-{observe}-{episodes}"
     if not together.exists():
         merge(parts, together)
     return together
@@ -65,6 +63,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipes", nargs="+", help="names of files in configs/exp")
+    parser.add_argument("--demonstrations", type=int, default=100, help="of each task")
     parser.add_argument("--quality", default="expert", help="of the demonstrations")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--split", default="test", choices=["dev", "test"])
@@ -76,7 +75,9 @@ def main() -> None:
     for recipe in asked.recipes:
         config = compose("train", [f"+exp={recipe}", "data=to_be_collected", *asked.set])
         tasks = tasks_of(config)
-        data = demonstrations(tasks, asked.quality, config["observe"], asked.out / "data")
+        data = demonstrations(
+            tasks, asked.demonstrations, asked.quality, config["observe"], asked.out / "data"
+        )
         runs = {
             asked.out / recipe / f"seed_{seed}": {**config, "data": str(data), "seed": seed}
             for seed in asked.seeds
