@@ -17,7 +17,7 @@ from robopolicy.core.spec import Spec
 from robopolicy.data import origin
 from robopolicy.data.importers import ogbench, replay, robomimic
 from robopolicy.data.importers.plan import make_plan
-from robopolicy.data.importers.source import Importer
+from robopolicy.data.importers.source import Importer, reading
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.merge import new_dataset
 from robopolicy.data.store import check_episode
@@ -62,9 +62,10 @@ def convert(
         if task is not None:
             origin.require_task([kept], task, name=path)
         like = None if task is None else _spec_of(task)
-        plan = make_plan(
-            path, opened, control_hz=control_hz, state=state, cameras=cameras, like=like, text=text
-        )
+        with reading(path):  # what cannot be a spec is the file's fault
+            plan = make_plan(
+                path, opened, control_hz=control_hz, state=state, cameras=cameras, like=like, text=text
+            )
         with (
             new_dataset(out) as aside,
             DatasetWriter(aside, spec=plan.spec, robot_type=opened.robot_type) as writer,

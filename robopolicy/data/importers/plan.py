@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from robopolicy.core.errors import ConfigError, DatasetError, SpecMismatchError, UnknownNameError
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import ActionSemantics, Image, Spec, Vector
 from robopolicy.core.types import Episode
 from robopolicy.data.importers.source import Source, Take
@@ -151,6 +152,7 @@ def _rate(path: Path, source: Source, asked: float | None, like: Spec | None) ->
     rate = asked or source.control_hz or (like.control_hz if like else source.usual_hz)
     if rate is None:
         raise ConfigError(f"{path} does not say how many steps a second it has; add control_hz=...")
+    in_range(str(path), above=0, most=10_000, control_hz=rate)
     return rate
 
 

@@ -60,7 +60,7 @@ def _refuse_links(path: Path) -> None:
 
 
 def _source(path: Path, root: Any) -> Source:
-    with reading(path):
+    with reading(path, f"get the file again, or write it with one of {sorted(_CODECS)}"):
         data, meta = (dict(sorted(_group(path, root, name).arrays())) for name in ("data", "meta"))
     arrays = {name: _checked(path, f"data/{name}", array) for name, array in data.items()}
     if "episode_ends" not in meta:

@@ -47,7 +47,9 @@ def opened(path: Path) -> Iterator[Source]:
     with reading(path):
         file = h5py.File(path, "r")
     with file:
-        yield _File(h5py, path, file).source()
+        with reading(path):
+            source = _File(h5py, path, file).source()
+        yield source
 
 
 class _File:
@@ -62,32 +64,31 @@ class _File:
 
     def source(self) -> Source:
         """What the importer gives."""
-        with reading(self._path):
-            demos = sorted(self._data, key=_number)
+        demos = sorted(self._data, key=_number)
         if not demos:
             raise DatasetError(f"{self._path}: data holds no demonstrations; nothing can be imported")
         first = self._group(self._data, demos[0])
         obs = self._group(first, "obs")
-        with reading(self._path):
-            shapes = {_spec_name(name): self._numbers(obs, name).shape[1:] for name in obs}
+        told = [name for name in ("rewards", "dones") if name in first]
         robots = self._kwargs.get("robots")
         hz = self._kwargs.get("control_freq")
         return Source(
-            arrays=shapes,
+            arrays={_spec_name(name): self._numbers(obs, name).shape[1:] for name in obs},
             action_size=self._numbers(first, "actions", axes=2).shape[1],
-            takes=lambda names: (self._take(demo, names) for demo in demos),
-            control_hz=float(hz) if isinstance(hz, int | float) and hz > 0 else None,
+            takes=lambda names: (self._take(demo, names, told) for demo in demos),
+            control_hz=None if hz is None else float(hz),
             semantics=_semantics(self._part()),
-            robot_type="+".join(robots if isinstance(robots, list) else [str(robots or "unknown")]),
+            robot_type="+".join(map(str, robots)) if isinstance(robots, list) else str(robots or "unknown"),
             origin={"env_args": self._env, **self._simulator()},
         )
 
-    def _take(self, demo: str, names: Collection[str]) -> Take:
+    def _take(self, demo: str, names: Collection[str], told: Collection[str]) -> Take:
+        """An episode with these arrays of observations, and `told` of rewards and dones."""
         group = self._group(self._data, demo)
         obs = self._group(group, "obs")
         with reading(self._path):
-            reward = self._numbers(group, "rewards", axes=1)[:] if "rewards" in group else None
-            done = self._numbers(group, "dones", axes=1)[:] if "dones" in group else None
+            rows = {name: self._numbers(group, name, axes=1)[:] for name in told}
+            reward, done = rows.get("rewards"), rows.get("dones")
             return Take(
                 name=demo,
                 observation={name: self._numbers(obs, _file_name(name))[:] for name in names},
@@ -98,24 +99,24 @@ class _File:
             )
 
     def _solved(self, reward: np.ndarray) -> bool:
-        scale = self._kwargs.get("reward_scale")
-        scale = float(scale) if isinstance(scale, int | float) else 1.0
-        return self._env.get("type") == _ROBOSUITE and bool((reward >= scale - 1e-6).any())
+        scale = self._kwargs.get("reward_scale", 1.0)
+        known = self._env.get("type") == _ROBOSUITE and isinstance(scale, int | float)
+        return known and bool((reward >= scale - 1e-6).any())
 
     def _env_args(self) -> dict[str, Any]:
-        with reading(self._path):
-            raw = self._data.attrs.get("env_args")
-            if raw is None:
-                raise DatasetError(
-                    f"{self._path}: data lacks the attribute env_args, which says what was recorded; "
-                    "robomimic's conversion/convert_robosuite.py writes it"
-                )
-            try:
-                env = json.loads(raw)
-            except (ValueError, TypeError, RecursionError) as error:
-                raise ValueError(f"its env_args are no JSON, {error}") from error
-            if not isinstance(env, dict):
-                raise ValueError(f"its env_args are {str(env)[:60]!r}, an object is meant")
+        raw = self._data.attrs.get("env_args")
+        if raw is None:
+            raise DatasetError(
+                f"{self._path}: data lacks the attribute env_args, which says what was recorded; robomimic's "
+                "conversion/convert_robosuite.py writes it"
+            )
+        try:
+            env = json.loads(raw)
+            json.dumps(env, ensure_ascii=False).encode()  # so that it can be kept
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"its env_args are no JSON, {error}") from error
+        if not isinstance(env, dict):
+            raise ValueError(f"its env_args are {str(env)[:60]!r}, an object is meant")
         return env
 
     def _simulator(self) -> dict[str, Any]:

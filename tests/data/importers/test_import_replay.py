@@ -16,6 +16,7 @@ import pytest
 import zarr
 from recorded import replay_arrays, write_replay
 
+from robopolicy.core import suites
 from robopolicy.core.errors import ConfigError, DatasetError, SpecMismatchError
 from robopolicy.data.check import check
 from robopolicy.data.convert import convert
@@ -49,11 +50,28 @@ def test_a_replay_buffer_is_converted(tmp_path: Path, name: str, zarr_format: in
     assert check(tmp_path / "out").findings == ()
 
 
-def test_a_task_takes_what_it_names(pusht: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecMismatchError, match="number of actions: the file has 2"):
-        convert(pusht, tmp_path / "out", task="tabletop/reach")
+def test_a_task_takes_what_it_names_in_its_own_order(tmp_path: Path) -> None:
+    env = suites.make_env("tabletop/reach")
+    env.close()
+    names = env.spec.state.names
+    assert list(names) != sorted(names)  # the order in which a file has them
+    arrays = {name: np.full(5, number, np.float32) for number, name in enumerate(names)}
+    arrays |= {"other": np.zeros((5, 2)), "action": np.zeros((5, len(env.spec.action)))}
+    write_replay(tmp_path / "reach.zarr", arrays, np.array([5]))
+    dataset = convert(tmp_path / "reach.zarr", tmp_path / "out", task="tabletop/reach")
+    assert dataset.spec.state == env.spec.state
+    assert dataset.spec.control_hz == env.spec.control_hz
+    assert dataset.load().state[0].tolist() == list(range(len(names)))
+    shutil.rmtree(tmp_path / "reach.zarr" / "data" / names[0])
+    with pytest.raises(SpecMismatchError, match=rf"the file has no \['{names[0]}'\]"):
+        convert(tmp_path / "reach.zarr", tmp_path / "less", task="tabletop/reach")
+
+
+def test_what_a_file_of_this_layout_does_not_say_is_asked_for(pusht: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="how many steps a second"):
         convert(pusht, tmp_path / "out")
+    with pytest.raises(SpecMismatchError, match="number of actions: the file has 2"):
+        convert(pusht, tmp_path / "out", task="tabletop/reach")
 
 
 def _set(name: str, at: Any, value: Any) -> Callable[[Path], None]:
