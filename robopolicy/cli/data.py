@@ -1,11 +1,12 @@
 """usage: robopolicy data info DIR ...
        robopolicy data check DIR ... [--quarantine]
-       robopolicy data convert FILE.npz NEW_DIR [control_hz=20] [text="..."]
+       robopolicy data convert FILE NEW_DIR [control_hz=, state=[..], cameras=[..], task=, text=]
        robopolicy data merge DIR DIR ... NEW_DIR
 
 info shows what datasets hold. check examines every file and says what is wrong, where, and the fix (exit
 status 1 while something is); with --quarantine damaged episodes are set aside, and readers skip them. convert
-reads OGBench's layout. merge writes the readable episodes of several datasets into a new one.
+reads OGBench's .npz, robomimic's .hdf5 and Diffusion Policy's .zarr or .zarr.zip; a task gives names and
+bounds, and refuses other data. merge writes the readable episodes of several datasets into a new one.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def convert(paths: Sequence[str], words: Words) -> None:
     from robopolicy.core.build import fill
     from robopolicy.data.convert import convert as convert_file
 
-    fill(convert_file, options(words, control_hz=20.0, text=""), source=paths[0], out=paths[1])
+    keys = options(words, control_hz=None, state=None, cameras=None, task=None, text="")
+    fill(convert_file, keys, source=paths[0], out=paths[1])
     info(paths[-1:], split([]))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Image
-from robopolicy.data import files, journal, video
+from robopolicy.data import files, journal, origin, video
 from robopolicy.data import format as fmt
 from robopolicy.data.assemble import own_part
 from robopolicy.data.damage import DamagedFileError
@@ -174,7 +174,7 @@ class _Checker:
         return _together(self.findings)
 
     def _own(self) -> None:
-        """What does not belong to single episodes: journal, quarantine, tasks, our own file."""
+        """What does not belong to single episodes: journal, quarantine, origin, tasks, our own file."""
         total = self.info["total_episodes"]
         with self._blaming():
             journal.header(self.root)
@@ -183,6 +183,8 @@ class _Checker:
                 self._say(journal.FOLDER, None, message, _OPEN)
         with self._blaming():
             files.read_quarantine(self.root)
+        with self._blaming():
+            origin.read(self.root)
         with self._blaming():
             self.tasks = fmt.read_tasks(self.root)
         with self._blaming():

@@ -1,104 +1,96 @@
 """Turns other people's files into LeRobotDataset v3.0.
 
-OGBench (Park et al. 2025, arXiv 2410.20092) keeps one `.npz` of flat arrays: `observations [F S]`, `actions
-[F A]`, `terminals [F]` (1 on the last row of each episode), and in its single-task sets `rewards` and `masks`
-(0 where the task is solved and nothing is bootstrapped). Its episodes go on after a success, so masks
-become the column `next.mask`, which the sampler heeds (see `data.sampler`).
+What differs between layouts is in `data.importers`, one module each; how their arrays become a spec and
+episodes is the same for all (`importers.plan`). One episode is in memory at a time, so that a file may be
+larger than it.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from robopolicy.core import suites
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.ranges import in_range
-from robopolicy.core.spec import Spec, Vector
-from robopolicy.core.types import Episode
+from robopolicy.core.spec import Spec
+from robopolicy.data import origin
+from robopolicy.data.importers import ogbench, replay, robomimic
+from robopolicy.data.importers.plan import make_plan
+from robopolicy.data.importers.source import Importer, reading
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.merge import new_dataset
-from robopolicy.data.store import MASK
+from robopolicy.data.store import check_episode
 from robopolicy.data.writer import DatasetWriter
+
+_IMPORTERS: tuple[Importer, ...] = (ogbench, robomimic, replay)
 
 
 def convert(
-    source: str | Path, out: str | Path, *, control_hz: float = 20.0, spec: Spec | None = None, text: str = ""
+    source: str | Path,
+    out: str | Path,
+    *,
+    control_hz: float | None = None,
+    state: Sequence[str] | None = None,
+    cameras: Sequence[str] | None = None,
+    task: str | None = None,
+    text: str = "",
 ) -> Dataset:
-    """Convert an OGBench `.npz` into a new dataset at `out`.
+    """Convert a file of a known layout into a new dataset at `out`.
 
     Args:
-        source: the file; arrays of Python objects are refused.
-        out: a new folder.
-        control_hz: steps a second; the file does not say (20 in OGBench's manipulation tasks).
-        spec: names, bounds and units, where they are known; numbered names without bounds otherwise.
+        source: the file or folder; arrays of Python objects are refused.
+        out: a new folder; it is there whole or not at all.
+        control_hz: steps a second, where neither the file nor its layout says.
+        state: names of the arrays that make the state, in this order; all by default.
+        cameras: names of the cameras to keep; all by default.
+        task: `suite/task` that was recorded: its names, bounds and units are taken, and what does not fit it
+            is refused. Numbered names without bounds otherwise.
         text: the instruction of all episodes.
 
     Raises:
-        ConfigError: `control_hz` is not above 0.
-        DatasetError: the file is not of this layout, or `out` already holds something.
+        ConfigError: `control_hz` is not above 0, or has to be given.
+        UnknownNameError: an array, a camera or a task that does not exist.
+        DatasetError: the file is not of its layout, or `out` already holds something.
+        SpecMismatchError: the file does not fit the task.
     """
     in_range("convert", above=0, control_hz=control_hz)
-    source = Path(source)
-    if source.suffix != ".npz":
-        raise DatasetError(f"{source} is not an .npz of OGBench's layout; that is what can be converted")
-    arrays = _read(source)
-    state, action, ends = arrays["observations"], arrays["actions"], arrays["terminals"].astype(bool)
-    if len(ends) and not ends[-1]:
-        ends = np.append(ends[:-1], True)
-    reward = arrays.get("rewards", np.zeros(len(state)))
-    masks = arrays.get("masks", np.ones(len(state)))
-    if not np.isin(masks, (0, 1)).all():
-        raise DatasetError(f"{source}: masks holds {np.unique(masks)[:5]}; 0 and 1 are meant")
-    if spec is None:
-        spec = Spec(
-            state=_numbered("state", state.shape[1]),
-            action=_numbered("action", action.shape[1]),
-            control_hz=control_hz,
-            text=bool(text),
-        )
-    start = 0
-    with new_dataset(out) as aside, DatasetWriter(aside, spec=spec) as writer:
-        for last in np.flatnonzero(ends):
-            rows = slice(start, int(last) + 1)
-            columns = {MASK: masks[rows] != 0} if "masks" in arrays else {}
-            writer.append(
-                Episode(
-                    state=state[rows].astype(np.float32),
-                    action=action[rows].astype(np.float32),
-                    reward=reward[rows].astype(np.float32),
-                    terminated=bool(masks[last] == 0),
-                    success=bool((masks[rows] == 0).any()),
-                    text=text,
-                    columns=columns,
-                )
+    path = Path(source)
+    importer = _importer(path)
+    with importer.opened(path) as opened:
+        kept = {"file": path.name, "layout": importer.NAME, **opened.origin}
+        if task is not None:
+            origin.require_task([kept], task, name=path)
+        like = None if task is None else _spec_of(task)
+        with reading(path):  # what cannot be a spec is the file's fault
+            plan = make_plan(
+                path, opened, control_hz=control_hz, state=state, cameras=cameras, like=like, text=text
             )
-            start = int(last) + 1
+        with (
+            new_dataset(out) as aside,
+            DatasetWriter(aside, spec=plan.spec, robot_type=opened.robot_type) as writer,
+        ):
+            for take in opened.takes(plan.arrays):
+                episode = plan.episode(take)
+                check_episode(episode, plan.spec, name=f"{path}: {take.name}")
+                writer.append(episode)
+            origin.write(aside, [kept])
     return open_dataset(out)
 
 
-def _read(source: Path) -> dict[str, np.ndarray]:
-    wanted = ("observations", "actions", "terminals")
+def _importer(path: Path) -> Importer:
+    if not path.exists():
+        raise DatasetError(f"there is no file at {path}; name one that is there")
+    for importer in _IMPORTERS:
+        if importer.recognises(path):
+            return importer
+    names = ", ".join(importer.NAME for importer in _IMPORTERS)
+    raise DatasetError(f"{path} is of no layout that can be converted; these can be: {names}")
+
+
+def _spec_of(task: str) -> Spec:
+    env = suites.make_env(task)
     try:
-        with np.load(source, allow_pickle=False) as file:
-            names = [name for name in (*wanted, "rewards", "masks") if name in file.files]
-            arrays = {name: file[name] for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(
-            f"{source} cannot be read as plain arrays ({error}); nothing is unpickled"
-        ) from error
-    missing = [name for name in wanted if name not in arrays]
-    if missing:
-        raise DatasetError(f"{source} lacks {missing}; an .npz of OGBench's layout is meant")
-    axes = {name: 2 if name in ("observations", "actions") else 1 for name in arrays}
-    wrong = {n: a for n, a in arrays.items() if a.ndim != axes[n] or a.dtype.kind not in "biuf"}
-    if wrong or len({len(array) for array in arrays.values()}) > 1:
-        shapes = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
-        raise DatasetError(f"{source}: the arrays do not fit together: {shapes}; numbers [F S], [F A], [F]")
-    return arrays
-
-
-def _numbered(name: str, size: int) -> Vector:
-    return Vector.of({f"{name}.{i}": (-np.inf, np.inf, "unknown") for i in range(size)})
+        return env.spec
+    finally:
+        env.close()

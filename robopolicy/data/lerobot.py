@@ -23,7 +23,7 @@ import numpy as np
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Image, Spec
 from robopolicy.core.types import Episode
-from robopolicy.data import files, journal, video
+from robopolicy.data import files, journal, origin, video
 from robopolicy.data import format as fmt
 from robopolicy.data.assemble import own_part, recover
 from robopolicy.data.damage import CHECK, DamagedFileError
@@ -63,6 +63,7 @@ class Dataset:
         robot_type: as in `info.json`.
         episodes: readable episodes by index.
         quarantined: index of each episode that is skipped, with the reasons.
+        origins: of imported episodes, see `data.origin`.
     """
 
     def __init__(self, root: Path, *, cache: Path | None = None) -> None:
@@ -73,6 +74,7 @@ class Dataset:
         self.robot_type = str(self.info.get("robot_type"))
         self.tasks = fmt.read_tasks(root)
         self.quarantined = files.read_quarantine(root)
+        self.origins = origin.read(root)
         rows, damage = scan_rows(root)
         # a living recorder may be assembling: what it vouches for counts
         if journal.header(root) is not None:
@@ -108,7 +110,9 @@ class Dataset:
         if fmt.SUCCESS in self.features:
             success = f"{self.load('state').success.sum()} of {self.num_episodes} episodes"
         cameras = tuple(f"{name} {image.width}x{image.height}" for name, image in spec.images.items())
+        origins = tuple(origin.describe(each) for each in self.origins)
         return {
+            **({"origin": origins} if origins else {}),
             "robot": (self.robot_type,),
             "success": (success,),
             "state": spec.state.names,

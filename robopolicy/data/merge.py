@@ -8,6 +8,8 @@ from pathlib import Path
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
 from robopolicy.core.files import replacing
+from robopolicy.data import format as fmt
+from robopolicy.data import origin
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.writer import DatasetWriter
 
@@ -40,6 +42,7 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Dataset:
         for source in sources:
             for row, episode in source.in_turn():
                 writer.append(episode, videos=row.clips)
+        origin.write(aside, (each for source in sources for each in source.origins))
     return open_dataset(out)
 
 
@@ -55,5 +58,5 @@ def new_dataset(out: str | Path) -> Iterator[Path]:
         raise DatasetError(f"{out} is not empty; choose a new folder")
     with replacing(out) as aside:
         yield aside
-        if not (aside / "meta").exists():
+        if not (aside / fmt.INFO).exists():
             raise DatasetError(f"no episode was found to put into {out}; name a source that holds some")

@@ -30,6 +30,7 @@ from robopolicy.core.machine import Lock
 from robopolicy.core.normalize import Normalizer
 from robopolicy.core.spec import Spec
 from robopolicy.core.threads import keep_freed_memory, use_threads
+from robopolicy.data import origin
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.sampler import Sampler
 from robopolicy.data.store import Store
@@ -179,6 +180,8 @@ class _Run:
     def _load(self) -> tuple[Store, Store | None]:
         """The phase's episodes: to learn from, and held out."""
         dataset = open_dataset(self._source)
+        if self.settings.task is not None:
+            origin.require_task(dataset.origins, self.settings.task, name=self._source)
         count, share = dataset.num_episodes, self.settings.validation
         self.sizes[self._source] = [count, dataset.num_frames]
         random = np.random.default_rng([self.settings.seed, count])

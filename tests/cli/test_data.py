@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -48,3 +50,30 @@ def test_info_says_what_was_recorded_and_no_more(cli, tmp_path: Path) -> None:
     assert "... (60 in all)\n" in said
     assert max(map(len, said.splitlines())) <= 80
     assert "  text" not in said
+
+
+def test_recorded_data_keep_what_they_were_recorded_in(cli, mistake, tmp_path: Path, monkeypatch) -> None:
+    controller = {"type": "OSC_POSE", "control_delta": True}
+    kwargs = {"control_freq": 20, "robots": ["Panda"], "controller_configs": controller}
+    env_args = {"env_name": "Lift", "env_version": "1.4.1", "type": 1, "env_kwargs": kwargs}
+    with h5py.File(tmp_path / "lift.hdf5", "w") as file:
+        for demo in ("demo_0", "demo_1"):
+            file[f"data/{demo}/obs/robot0_eef_pos"] = np.zeros((4, 3))
+            file[f"data/{demo}/actions"] = np.zeros((4, 7))
+        file["data"].attrs["env_args"] = json.dumps(env_args)
+    (tmp_path / "robosuite-1.5.1.dist-info").mkdir()
+    (tmp_path / "robosuite-1.5.1.dist-info" / "METADATA").write_text("Name: robosuite\nVersion: 1.5.1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = "recorded on robosuite 1.4.1, 1.5.1 is installed"
+    assert said in mistake("data", "convert", "lift.hdf5", "lift", "task=robosuite/lift")
+    for root in ("lift", "more"):
+        converted = cli("data", "convert", "lift.hdf5", root, "state=[robot0_eef_pos]")
+        assert converted.status == 0, converted.err
+    merged = cli("data", "merge", "lift", "more", "both")
+    for shown in (converted, merged, cli("data", "info", "both")):
+        assert "\n  origin   Lift, robosuite 1.4.1 (1.5.1 does not play it back), lift.hdf5\n" in shown.out
+    assert cli("data", "check", "both").status == 0
+    (kept,) = json.loads(Path("both/meta/origin.json").read_text())["origins"]
+    assert kept["env_args"] == env_args
+    assert said in mistake("train", "data=both", "task=robosuite/lift", "steps=1", "output=run")
+    assert not Path("run").exists()

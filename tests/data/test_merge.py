@@ -9,13 +9,10 @@ import pytest
 from scenes import assert_same, make_episode, make_spec
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
-from robopolicy.core.types import Window
 from robopolicy.data import files, video
 from robopolicy.data.check import check
-from robopolicy.data.convert import convert
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.merge import merge
-from robopolicy.data.sampler import Sampler
 from robopolicy.data.writer import DatasetWriter
 
 FIXTURE = Path(__file__).parents[2] / "assets" / "lerobot-v3"
@@ -91,78 +88,3 @@ def test_a_merge_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not empty"):
         merge([other], good)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-
-
-def test_an_ogbench_file_is_converted(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    ends, masks = np.zeros(12), np.ones(12)
-    ends[[4, 11]] = 1
-    masks[11] = 0
-    arrays = {
-        "observations": random.standard_normal((12, 3)).astype(np.float32),
-        "actions": random.standard_normal((12, 2)).astype(np.float32),
-        "terminals": ends,
-        "rewards": -masks,
-        "masks": masks,
-    }
-    np.savez(tmp_path / "play.npz", **arrays)
-    dataset = convert(tmp_path / "play.npz", tmp_path / "out", control_hz=20, text="cube")
-    store = dataset.load()
-    assert store.episode_stop.tolist() == [5, 12]
-    assert store.terminated.tolist() == [False, True]
-    np.testing.assert_array_equal(store.state, arrays["observations"])
-    np.testing.assert_array_equal(store.reward, arrays["rewards"])
-    assert dataset.spec.control_hz == 20
-    assert store.columns["next.mask"].tolist() == (masks == 1).tolist()
-    assert dataset.tasks == {0: "cube"}
-
-
-def test_a_success_within_an_ogbench_episode_ends_what_is_bootstrapped_but_no_chunk(tmp_path: Path) -> None:
-    """Play goes on after a success: chunks that pass through it have no value behind them, and are whole."""
-    ends, masks = np.zeros(10), np.ones(10)
-    ends[9], masks[[4, 5]] = 1, 0
-    arrays = {"observations": np.zeros((10, 1)), "actions": np.arange(10.0)[:, None], "terminals": ends}
-    np.savez(tmp_path / "play.npz", **arrays, rewards=-masks, masks=masks)
-    store = convert(tmp_path / "play.npz", tmp_path / "out").load()
-    assert store.success.tolist() == [True]
-    assert store.terminated.tolist() == [False]
-    window = Window(chunk=(0, 3), bootstrap=3, discount=0.5, mc_return=True)
-    sequence = Window(sequence=3, discount=0.5)
-    sampler = Sampler(store=store, windows={"a": window, "b": sequence}, batch_size=1, seed=0)
-    batch = sampler.at(np.arange(7))
-    assert batch.discount is not None
-    assert batch.discount.tolist() == [0.125, 0.125, 0, 0, 0, 0, 0.125]  # rows 2 to 5 pass through 4 or 5
-    assert batch.reward is not None
-    assert batch.reward.tolist() == [-1.75, -1.75, -1.5, -1, -0.5 + 0.25, -0.75, -1.75]
-    assert not batch.is_pad.any()
-    assert batch.extra["mc_return"].tolist()[:6] == [-1.875, -1.75, -1.5, -1, 0, 0]
-    assert batch.views["b"].discount[3].tolist() == [0.5, 0, 0]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"masks": np.full(4, 2)},
-        {"actions": np.zeros(4)},
-        {"rewards": np.zeros(3)},
-        {"terminals": np.array(1)},
-        {"observations": np.array([["a"]] * 4)},
-    ],
-)
-def test_an_ogbench_file_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
-    arrays = {"observations": np.zeros((4, 1)), "actions": np.zeros((4, 1)), "terminals": np.zeros(4)}
-    np.savez(tmp_path / "play.npz", **(arrays | change))
-    with pytest.raises(DatasetError, match="play"):
-        convert(tmp_path / "play.npz", tmp_path / "out")
-
-
-def test_a_file_that_is_not_ogbench_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    with pytest.raises(DatasetError, match="lacks"):
-        convert(tmp_path / "other.npz", tmp_path / "out")
-    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
-    (tmp_path / "objects.npy").rename(tmp_path / "objects.npz")
-    with pytest.raises(DatasetError, match="nothing is unpickled"):
-        convert(tmp_path / "objects.npz", tmp_path / "out")
-    with pytest.raises(DatasetError, match="npz"):
-        convert(tmp_path / "data.pkl", tmp_path / "out")
