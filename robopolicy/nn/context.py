@@ -1,8 +1,8 @@
 """Observations to one flat vector, the condition of every policy and critic that wants one.
 
 The vector is the normalised state history, then the image features of each camera and step, then the text.
-Cameras of one size share an encoder and go through it, with all their history, in one batched call; which
-camera a feature came from is told by its place in the vector.
+Each camera has an encoder of its own, through which all its history goes in one batched call: what tells
+where a thing is differs between a camera on the hand and one beside the table.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class ContextEncoder(nn.Module):
         self, *, spec: Spec, obs_steps: int, vision: str = "cnn", text_dim: int = 64, image_dim: int = 64
     ) -> None:
         super().__init__()
-        self._groups = tuple(camera_groups(spec).items())
+        self._cameras = tuple(sorted(spec.images))
         self.images = nn.ModuleList(
-            ImageEncoder(image=image, width=image_dim, trunk=vision) for image, _ in self._groups
+            ImageEncoder(image=spec.images[name], width=image_dim, trunk=vision) for name in self._cameras
         )
         self.text = TextEmbedding(width=text_dim) if spec.text else None
         self.width = obs_steps * (len(spec.state) + len(spec.images) * image_dim) + text_dim * spec.text
@@ -80,8 +80,8 @@ class ContextEncoder(nn.Module):
     def forward(self, obs: Observation, state: Float[Tensor, "B T S"]) -> Float[Tensor, "B width"]:
         """The vector of `obs`, whose `state` is already normalised."""
         parts = [state.flatten(1)]
-        for (_, names), encoder in zip(self._groups, self.images, strict=True):
-            frames = frames_of(obs, names)
+        for name, encoder in zip(self._cameras, self.images, strict=True):
+            frames = frames_of(obs, (name,))
             parts.append(encoder(frames.flatten(0, 2)).view(len(frames), -1))
         if self.text is not None:
             parts.append(self.text(texts_of(obs)))

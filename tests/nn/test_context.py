@@ -44,13 +44,16 @@ def test_cameras_keep_their_places_whatever_order_they_come_in():
     torch.testing.assert_close(encoder(swapped, obs.state), encoder(obs, obs.state))
 
 
-def test_one_call_of_the_encoder_for_all_cameras_and_steps():
+def test_one_call_of_a_cameras_encoder_for_all_its_steps():
     encoder = ContextEncoder(spec=SPEC, obs_steps=2)
     calls = []
-    encoder.images[0].register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    for each in encoder.images:
+        each.register_forward_hook(lambda module, inputs, output: calls.append((module, inputs[0])))
     obs = observation(3)
     encoder(obs, obs.state)
-    assert calls == [3 * 2 * 2]
+    assert [module for module, _ in calls] == list(encoder.images)
+    for (_, frames), camera in zip(calls, ("top", "wrist"), strict=True):
+        torch.testing.assert_close(frames, obs.images[camera].flatten(0, 1))
 
 
 def test_what_the_spec_names_must_be_there():
