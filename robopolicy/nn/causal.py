@@ -109,6 +109,7 @@ class CausalTransformer(nn.Module):
                 f"a CausalTransformer of width {width} cannot have {heads} heads; take a divisor of the width"
             )
         self.action_size, self.num_bins, self.length = action_size, num_bins, horizon * action_size
+        self.heads = heads
         self.register_buffer("waves", waves(num_bins), persistent=False)
         num_waves = self.waves.shape[1]
         self.context = nn.Linear(context_size, width)
@@ -157,11 +158,10 @@ class CausalTransformer(nn.Module):
     ) -> tuple[Float[Tensor, "R D"], Float[Tensor, "depth 2 R heads T d"]]:
         """What all candidates of a row share, computed once: where they go on, and room for the rest."""
         rows, length, width = x.shape
-        heads = self.blocks[0].heads
-        shared = x.new_empty(len(self.blocks), 2, rows, heads, length, width // heads)
+        shared = x.new_empty(len(self.blocks), 2, rows, self.heads, length, width // self.heads)
         for block, layer in zip(self.blocks, shared, strict=True):
             x = block(x, layer)
-        kept = x.new_empty(len(self.blocks), 2, rows * n, heads, self.length, width // heads)
+        kept = x.new_empty(len(self.blocks), 2, rows * n, self.heads, self.length, width // self.heads)
         kept[..., :length, :] = shared.repeat_interleave(n, dim=2)
         return x[:, -1].repeat_interleave(n, dim=0), kept
 
