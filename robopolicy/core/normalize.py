@@ -16,6 +16,9 @@ from robopolicy.core.spec import Spec
 
 MODES = ("mean_std", "min_max", "quantile", "identity")
 
+# The quantiles among the statistics, and what share of the data lies below each
+LEVELS = {"min": 0.0, "q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99, "max": 1.0}
+
 
 class Normalizer(nn.Module):
     """State and action normalisation of one learner.
@@ -25,12 +28,15 @@ class Normalizer(nn.Module):
         state_mode, action_mode: `mean_std` (to zero mean, unit deviation), `min_max` (to [-1, 1]), `quantile`
             (1 % and 99 % to -1 and 1; robust to outliers) or `identity`.
         min_scale: elements that vary less than this, in physical units, keep scale 1.
+        quantiles: also keep `action_quantiles`, of normalised actions, `[len(LEVELS) A]`; then `fit` needs
+            the statistics of all `LEVELS`.
     """
 
     state_offset: torch.Tensor
     state_scale: torch.Tensor
     action_offset: torch.Tensor
     action_scale: torch.Tensor
+    action_quantiles: torch.Tensor
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class Normalizer(nn.Module):
         state_mode: str = "mean_std",
         action_mode: str = "min_max",
         min_scale: float = 1e-4,
+        quantiles: bool = False,
     ) -> None:
         super().__init__()
         for name, mode in (("state_mode", state_mode), ("action_mode", action_mode)):
@@ -48,6 +55,10 @@ class Normalizer(nn.Module):
         for name, size in (("state", len(spec.state)), ("action", len(spec.action))):
             self.register_buffer(f"{name}_offset", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
+        self.quantiles = quantiles
+        if quantiles:  # until fitted, as if actions were spread evenly from -1 to 1
+            even = 2 * torch.tensor(list(LEVELS.values())) - 1
+            self.register_buffer("action_quantiles", even[:, None].repeat(1, len(spec.action)))
 
     def fit(self, stats: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         """Set the maps from `{"state": {...}, "action": {...}}`, each with mean, std, min, max, q01, q99
@@ -57,6 +68,9 @@ class Normalizer(nn.Module):
             offset, scale = _offset_and_scale(stats[name], mode, self.min_scale)
             getattr(self, f"{name}_offset").copy_(torch.from_numpy(offset))
             getattr(self, f"{name}_scale").copy_(torch.from_numpy(scale))
+        if self.quantiles:
+            found = np.stack([np.asarray(stats["action"][name], np.float32).reshape(-1) for name in LEVELS])
+            self.action_quantiles.copy_(self.action(torch.from_numpy(found).to(self.action_offset.device)))
 
     def state(self, state: torch.Tensor) -> torch.Tensor:
         """Physical state `[... S]` to normalised."""

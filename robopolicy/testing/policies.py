@@ -15,8 +15,10 @@ from robopolicy.testing.tiny import tiny_observation
 
 
 def samples_are_well_formed(policy: ChunkPolicy) -> None:
-    """`[B N H A]` float32, finite, inside the bounds, for one candidate and for four; no gradient."""
+    """`[B N H A]` float32, finite, inside the bounds, for one candidate and for four; no gradients."""
     obs = tiny_observation(policy.spec, policy.obs_steps)
+    parameters = list(policy.parameters()) if isinstance(policy, Learner) else []
+    clear = [parameter for parameter in parameters if parameter.grad is None]
     low, high = (torch.tensor(bound) for bound in (policy.spec.action.low, policy.spec.action.high))
     for n in (1, 4):
         chunk = policy.sample(obs, n)
@@ -26,6 +28,7 @@ def samples_are_well_formed(policy: ChunkPolicy) -> None:
         assert torch.isfinite(chunk).all(), "a sample is not finite"
         assert ((chunk >= low) & (chunk <= high)).all(), "a sample leaves the action's bounds"
         assert not chunk.requires_grad, "sample() keeps a graph"
+    assert all(parameter.grad is None for parameter in clear), "sample() left gradients on parameters"
 
 
 def samples_follow_their_noise(policy: ChunkPolicy) -> None:
@@ -101,6 +104,9 @@ def capabilities_are_real(policy: ChunkPolicy) -> None:
         density = policy.log_prob(obs, chunk)
         assert tuple(density.shape) == (rows, n), f"log_prob() has shape {tuple(density.shape)}"
         assert torch.isfinite(density).all(), "log_prob() of the policy's own samples is not finite"
+        turned = policy.log_prob(obs, chunk.flip(1)).flip(1)
+        alone = torch.allclose(turned, density, rtol=1e-3, atol=1e-3)
+        assert alone, "log_prob() of a candidate depends on the candidates beside it"
 
 
 POLICY_CHECKS: tuple[Callable[[ChunkPolicy], None], ...] = (

@@ -162,6 +162,19 @@ class Indifferent(Sound):
         return super().mean(replace(obs, state=obs.state[:, :1, :5]))
 
 
+class LeavesGradients(Sound):
+    @torch.enable_grad()
+    def sample(self, obs, n=1, *, prefix=None, noise=None):
+        self.mean(obs).sum().backward()
+        return super().sample(obs, n, prefix=prefix, noise=noise)
+
+
+class Compares(Sound):
+    def log_prob(self, obs, chunk):
+        density = -(self.normalizer.action(chunk) - self.mean(obs)[:, None]).square().sum((-2, -1))
+        return density - density[:, :1]
+
+
 class Pretends(Sound):
     """Time runs backwards: at time 1 there is only noise left."""
 
@@ -185,6 +198,8 @@ POLICY_FAULTS = {
     Coupled: "rows beside it",
     ForgetsPrefix: "prefix was changed",
     Indifferent: "wrong state is accepted",
+    LeavesGradients: "left gradients",
+    Compares: "candidates beside it",
     Pretends: "time reversed",
 }
 
