@@ -28,7 +28,7 @@ class Noise:
     Args:
         description: one line for a list.
         noise: range of the standard deviation, as a share of half of each action's range; drawn once per
-            episode.
+            episode. The gripper is spared: it would drop things rather than move unsteadily.
         memory: correlation of the noise from one control step to the next.
     """
 
@@ -44,8 +44,8 @@ class Noise:
 
 PRESETS = {
     "expert": Noise(description="the simulator's own script, as it is"),
-    "noisy": Noise(description="the script with an unsteady hand", noise=(0.4, 0.4)),
-    "mixed": Noise(description="each episode steady, unsteady or anything between", noise=(0.0, 1.0)),
+    "noisy": Noise(description="the script with an unsteady hand", noise=(0.2, 0.2)),
+    "mixed": Noise(description="each episode steady, unsteady or anything between", noise=(0.0, 0.6)),
 }
 
 
@@ -93,14 +93,15 @@ class Scripted:
             raise SpecMismatchError(f"{error}; make it with observe='state' or observe='all'") from error
         self._make, self._noise, self._action = make_script, noise, whole.action
         self._seen = shown.state.indices(whole.state.names)
-        self._half = np.subtract(whole.action.high, whole.action.low) / 2
+        hands = np.array([name.startswith("gripper") for name in whole.action.names])
+        self._reach = np.where(hands, 0.0, np.subtract(whole.action.high, whole.action.low) / 2)
         self._rows: list[_Row | None] = [None] * rows
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """New episodes begin in these rows; their noise is drawn from their seeds."""
         for row, seed in zip(rows, seeds, strict=True):
             # A stream of its own: the environment draws its initial state from the same seed.
-            self._rows[row] = _Row(self._make(), self._noise, np.random.default_rng([seed, 0xE]), self._half)
+            self._rows[row] = _Row(self._make(), self._noise, np.random.default_rng([seed, 0xE]), self._reach)
 
     def act(self, steps: Sequence[Step]) -> np.ndarray:
         """The action of each row, `[B A]` float32."""
@@ -120,11 +121,11 @@ class _Row:
         script: Callable[[np.ndarray], np.ndarray],
         noise: Noise,
         rng: np.random.Generator,
-        half: np.ndarray,
+        reach: np.ndarray,
     ) -> None:
         self._script, self._rng = script, rng
-        self._memory, self._scale = noise.memory, rng.uniform(*noise.noise) * half
-        self._noise = rng.normal(size=len(half))
+        self._memory, self._scale = noise.memory, rng.uniform(*noise.noise) * reach
+        self._noise = rng.normal(size=len(reach))
 
     def next(self, state: np.ndarray) -> np.ndarray:
         """The action `[A]` to command now, which may be out of bounds."""
