@@ -22,14 +22,14 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.suites import find, make_env, make_expert
 from robopolicy.core.types import Step
 from robopolicy.evaluate.stats import clopper_pearson
-from robopolicy.testing.envs import actions
+from robopolicy.testing.envs import random_actions
 
 
 class Shaken:
     """Moves one row at random, within the bounds."""
 
     def __init__(self, spec: Spec) -> None:
-        self._actions = actions(spec, 1000)
+        self._actions = random_actions(spec, 1000)
         self._tick = 0
 
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
