@@ -13,7 +13,7 @@ from typing import Any
 
 from robopolicy.core.share import checkout
 
-PACKAGES = ("robopolicy", "torch", "numpy", "mujoco", "safetensors")
+PACKAGES = ("robopolicy", "torch", "numpy", "safetensors", "mujoco", "gymnasium", "dm-control", "metaworld")
 
 
 def provenance() -> dict[str, Any]:

@@ -174,7 +174,7 @@ class MetaWorldEnv(gymnasium.Env):
 
 
 def script(task: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Meta-World's policy of a task: the whole state `[39]` to an action `[4]`, which may be out of bounds."""
+    """Meta-World's policy of a task: the whole state `[39]` to an action `[4]` that may be out of bounds."""
     policy = ENV_POLICY_MAP[task]()
 
     def act(state: np.ndarray) -> np.ndarray:
