@@ -1,3 +1,4 @@
+import json
 import os
 import warnings
 from importlib.util import find_spec
@@ -8,7 +9,9 @@ import pytest
 
 from robopolicy.core.errors import SpecMismatchError, UnknownNameError
 from robopolicy.core.machine import GL
+from robopolicy.data.lerobot import open_dataset
 from robopolicy.testing import check_env
+from robopolicy.train.collect import collect
 from sim.metaworld import make_env, make_expert
 from sim.metaworld.tasks import MT10, TASKS
 
@@ -103,6 +106,14 @@ def test_noise_is_fixed_by_the_seed_and_grows_with_the_quality():
     apart = np.abs(runs["noisy"] - runs["expert"])
     assert apart[:, :3].max() > 0.1
     assert not apart[:, 3].any()  # the gripper
+
+
+def test_demonstrations_are_recorded_with_instruction_and_versions(tmp_path):
+    dataset = open_dataset(collect("metaworld/reach-v3", 1, "noisy", tmp_path / "data"))
+    assert (len(dataset.spec.state), dataset.spec.control_hz) == (39, 80)
+    assert dataset.episode(0).text == "move the hand to the goal"
+    made = json.loads((tmp_path / "data" / "meta" / "collect.json").read_text())
+    assert made["versions"]["metaworld"] == "3.0.0"
 
 
 def test_dense_rewards_and_an_episode_that_goes_on():
