@@ -1,20 +1,23 @@
 """One adapter from `gymnasium.Env` to the project's `Env` and `Step`, for every suite.
 
 The gymnasium environment offers a dict of observations: `state` and, by camera name, images `[h w C]`; its
-info holds `success`, and `instruction` where the spec says that there is text.
+info holds `success`, and `instruction` where the spec says that there is text. What it offers and takes as
+gymnasium wants to know it follows from its spec, see `spaces`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from robopolicy.core.errors import UserError
-from robopolicy.core.spec import Spec
+from robopolicy.core.spec import Image, Spec, Vector
 from robopolicy.core.types import Observation, Step
+
+MUJOCO = "mujoco>=3.8,<3.9"  # what every suite here runs on, as pip is told it
 
 
 class ActionError(UserError, ValueError):
@@ -36,6 +39,23 @@ def command(spec: Spec, action: np.ndarray) -> np.ndarray:
         wrong = {spec.action.names[i]: float(action[i]) for i in np.flatnonzero(~np.isfinite(action))}
         raise ActionError(f"action is not finite: {wrong}; check the policy's output and its normaliser")
     return spec.action.clip(action)
+
+
+def spaces(spec: Spec) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
+    """The spaces of the observations and of the actions that a spec tells of."""
+    seen: dict[str, gymnasium.Space] = {"state": _box(spec.state)}
+    for name, image in spec.images.items():
+        seen[name] = gymnasium.spaces.Box(0, 255, (image.height, image.width, image.channels), np.uint8)
+    return gymnasium.spaces.Dict(seen), _box(spec.action)
+
+
+def _box(vector: Vector) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(np.array(vector.low, np.float32), np.array(vector.high, np.float32))
+
+
+def squares(cameras: Iterable[str], size: int) -> dict[str, Image]:
+    """Frames of `size` by `size` pixels for each camera, as a spec tells of them."""
+    return {camera: Image(height=size, width=size) for camera in cameras}
 
 
 class GymEnv:

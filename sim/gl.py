@@ -11,6 +11,8 @@ import ctypes
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from robopolicy.core.errors import UserError
 from robopolicy.core.machine import GL
@@ -39,6 +41,23 @@ def choose() -> str:
         if late is not None and os.environ["MUJOCO_GL"] in _LIBRARIES:
             importlib.reload(late)  # MuJoCo was imported first and looked for a screen; it now looks again
     return os.environ.get("MUJOCO_GL", "")
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """While a package is imported that would open a display of its own: it is told that nothing is drawn.
+
+    MuJoCo must have been imported before. What all suites draw with is `sim.render`.
+    """
+    chosen = choose()
+    os.environ["MUJOCO_GL"] = "disabled"
+    try:
+        yield
+    finally:
+        if chosen:
+            os.environ["MUJOCO_GL"] = chosen
+        else:
+            del os.environ["MUJOCO_GL"]
 
 
 def explain(reason: str) -> RenderingError:

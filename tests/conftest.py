@@ -14,10 +14,8 @@ from jaxtyping import install_import_hook
 from robopolicy.core.threads import use_threads
 
 HERE = Path(__file__).parent
-BUDGET_MINUTES = {
-    "foundation": 6.0
-}  # an area is made of folders; what is not named belongs to the foundation
-AREA_OF_FOLDER: dict[str, str] = {}
+BUDGET_MINUTES = {"foundation": 6.0, "suites": 2.0}
+AREA_OF_FOLDER = {"suites": "suites"}  # an area is made of folders; the others belong to the foundation
 
 use_threads()  # before torch is imported; two threads beside another process are many times slower than one
 

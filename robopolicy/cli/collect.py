@@ -5,7 +5,8 @@ by their seeds, so any number of workers writes the same values. Started again o
 where it stopped. `robopolicy list` shows tasks and qualities.
 
 A quality's knobs can be turned one by one: expert.KEY=VALUE. Those of tabletop are speed=[SLOWEST,FASTEST]
-(factors), noise (rad), hesitate, miss and recover (chances); see sim/tabletop/quality.py.
+(factors), noise (rad), hesitate, miss and recover (chances), see sim/tabletop/quality.py; those of metaworld
+noise=[LEAST,MOST] (shares of half an action's range) and memory, see sim/scripted.py.
 
   robopolicy collect task=tabletop/pick_place quality=mixed expert.miss=0.5 output=data/clumsy
 """

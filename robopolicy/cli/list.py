@@ -1,7 +1,8 @@
-"""usage: robopolicy list [tasks|qualities|policies|recipes]
+"""usage: robopolicy list [suites|tasks|qualities|policies|recipes]
 
-Lists what there is: tasks of the installed suites, the qualities their demonstrators know, the policies in
-configs/policy and the recipes in configs/exp. A suite that does not load is named with its reason.
+Lists what there is: the suites, and for each that cannot be used the command that installs what it lacks;
+the tasks of those that can; the qualities their demonstrators know; the policies in configs/policy and the
+recipes in configs/exp.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from collections.abc import Sequence
 from robopolicy.cli.compose import split
 from robopolicy.core.errors import UnknownNameError
 from robopolicy.core.share import share
-from robopolicy.core.suites import suites
+from robopolicy.core.suites import suites as all_suites
 
 
 def run(args: Sequence[str]) -> None:
     """Print the tables asked for, all of them by default."""
-    tables = {"tasks": tasks, "qualities": qualities, "policies": policies, "recipes": recipes}
+    tables = {
+        "suites": suites,
+        "tasks": tasks,
+        "qualities": qualities,
+        "policies": policies,
+        "recipes": recipes,
+    }
     wanted = split(args, keys=False, sweeps=False).positional or tuple(tables)
     for name in wanted:
         if name not in tables:
@@ -27,20 +34,25 @@ def run(args: Sequence[str]) -> None:
             width = max(len(key) for key in rows)
             print(f"{name}:")
             print("".join(f"  {key:<{width}}  {what}\n" for key, what in rows.items()))
-    for suite, reason in suites()[1].items():
-        print(f"suite {suite} does not load: {reason}")
+
+
+def suites() -> dict[str, str]:
+    """Each suite: how many tasks it has, or what it lacks and the command that installs it."""
+    found, failed = all_suites()
+    rows = {suite.name: f"{len(suite.tasks)} tasks" for suite in found.values()}
+    return rows | {name: str(why) for name, why in failed.items()}
 
 
 def tasks() -> dict[str, str]:
     """`suite/task` to its description."""
-    found, _ = suites()
+    found, _ = all_suites()
     return {f"{suite.name}/{task}": what for suite in found.values() for task, what in suite.tasks.items()}
 
 
 def qualities() -> dict[str, str]:
     """`quality` to its description, with the suites that know it."""
     rows: dict[str, str] = {}
-    for suite in suites()[0].values():
+    for suite in all_suites()[0].values():
         for name, what in suite.qualities.items():
             rows[name] = (
                 f"{what} ({suite.name})" if name not in rows else f"{rows[name]}; ({suite.name}) {what}"

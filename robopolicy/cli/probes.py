@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from robopolicy.core.machine import GL
+from robopolicy.core.machine import GL, pip_install
 from robopolicy.core.share import checkout, share
 from robopolicy.core.suites import suites
 from robopolicy.core.threads import usable_cores
@@ -75,7 +75,7 @@ def _packages() -> Iterator[Finding]:
     agree = []
     for name in _requirements(extra=None):
         pin, have = pins.get(name), _version(name)
-        install = f"{sys.executable} -m pip install -c {share('constraints.txt')} {name}"
+        install = pip_install(name)
         if have is None:
             yield Finding("package", f"{name} is not installed", False, fix=install)
         elif pin and have.split("+")[0] != pin:
@@ -100,17 +100,17 @@ def _torch() -> Finding:
 
 
 def _suites() -> Iterator[Finding]:
-    """The simulators that plug in; one that fails to load is named with its reason."""
+    """The simulators that plug in; what keeps one from being used is said."""
     found, failed = suites()
     ours = f"-e {root}" if (root := checkout()) else "--force-reinstall --no-deps robopolicy"
+    again = f"{sys.executable} -m pip install {ours}"
     for suite in found.values():
         yield Finding("suite", f"{suite.name}: {len(suite.tasks)} tasks")
-    for name, reason in failed.items():
-        install = f"'robopolicy[{name}]'" if name in _extra_names() else ours
-        fix = f"{sys.executable} -m pip install {install}"
-        yield Finding("suite", f"{name} does not load: {reason}", False, fix=fix)
+    for name, why in failed.items():
+        needed = name not in _extra_names()
+        yield Finding("suite", f"{name} {why.reason}", False, needed=needed, fix=why.fix or again)
     if not found and not failed:
-        yield Finding("suite", "none is registered", False, fix=f"{sys.executable} -m pip install {ours}")
+        yield Finding("suite", "none is registered", False, fix=again)
 
 
 def _gl() -> Iterator[Finding]:
@@ -139,7 +139,7 @@ def _extras() -> Iterator[Finding]:
         yield Finding("extra", f"installed: {', '.join(there)}")
     for extra, lacks in missing.items():
         if lacks:
-            fix = f"{sys.executable} -m pip install -c {share('constraints.txt')} 'robopolicy[{extra}]'"
+            fix = pip_install(f"robopolicy[{extra}]")
             yield Finding("extra", f"{extra}: needs {', '.join(lacks)}", False, needed=False, fix=fix)
 
 

@@ -1,16 +1,19 @@
-"""What a run takes of the machine it is on: how many processes, which device, a folder for itself."""
+"""What a run takes of the machine it is on: processes, a device, a folder for itself, packages."""
 
 from __future__ import annotations
 
 import fcntl
 import itertools
 import os
+import shlex
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from robopolicy.core.errors import ConfigError, UserError
+from robopolicy.core.share import share
 from robopolicy.core.threads import usable_cores
 
 LOCK = ".lock"
@@ -46,6 +49,12 @@ def check_device(device: str) -> None:
 
         if not torch.cuda.is_available():
             raise ConfigError(f"device is '{device}', but torch sees no GPU; use device=cpu")
+
+
+def pip_install(*wanted: str) -> str:
+    """The command that installs packages (`numpy`, `robopolicy[vlm]`) in the versions that were tested."""
+    pinned = ["-c", str(share("constraints.txt"))]
+    return shlex.join([sys.executable, "-m", "pip", "install", *pinned, *wanted])
 
 
 def is_alive(process: int) -> bool:

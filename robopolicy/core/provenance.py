@@ -13,7 +13,7 @@ from typing import Any
 
 from robopolicy.core.share import checkout
 
-PACKAGES = ("robopolicy", "torch", "numpy", "mujoco", "safetensors")
+PACKAGES = ("robopolicy", "torch", "numpy", "safetensors", "mujoco", "gymnasium", "dm-control", "metaworld")
 
 
 def provenance() -> dict[str, Any]:
@@ -24,8 +24,13 @@ def provenance() -> dict[str, Any]:
         "commit": commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of what results depend on; None where a package is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 @cache

@@ -102,7 +102,7 @@ _SEMANTICS = {
     "mode": ("absolute", "delta", "relative"),
     "frame": ("joint", "base", "tool"),
     "rotation": ("none", "pitch_roll", "euler_xyz", "axis_angle", "quat_wxyz", "rot6d"),
-    "gripper": ("none", "position_rad", "open_fraction"),
+    "gripper": ("none", "position_rad", "open_fraction", "closing_effort"),
 }
 
 
@@ -115,7 +115,8 @@ class ActionSemantics:
             start.
         frame: `joint` space, the robot's `base` frame, or the `tool` frame.
         rotation: `none`, `pitch_roll`, `euler_xyz`, `axis_angle`, `quat_wxyz` or `rot6d`.
-        gripper: `none`, `position_rad` (larger is wider) or `open_fraction` (0 closed, 1 open).
+        gripper: `none`, `position_rad` (larger is wider), `open_fraction` (0 closed, 1 open) or
+            `closing_effort` (-1 opens with all force, 1 closes with all force).
     """
 
     mode: str = "absolute"

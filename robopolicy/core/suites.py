@@ -1,7 +1,8 @@
 """How the library meets simulators: by entry point, never by import.
 
 A suite is a plug-in under the entry-point group `robopolicy.suites`; its object is a `Suite`. Tasks are named
-`suite/task`. A suite that fails to import is reported by name with its reason and skipped.
+`suite/task`. A suite that fails to import, or whose packages are not here in the versions that it needs, is
+named with the reason and with the command that mends it, and its tasks cannot be asked for.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import metadata
 from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 
-from robopolicy.core.errors import ConfigError, UnknownNameError
+from robopolicy.core.errors import ConfigError, UnknownNameError, UserError
+from robopolicy.core.machine import pip_install
 from robopolicy.core.protocols import Agent, Env
 
 GROUP = "robopolicy.suites"
@@ -24,9 +27,13 @@ COLLECTION = range(1_000_000)
 SPLITS = {"dev": range(1_000_000, 2_000_000), "test": range(2_000_000, 3_000_000)}  # of evaluation
 
 
+class SuiteError(UserError):
+    """A suite is known, but cannot be used on this machine as it is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A family of tasks.
+    """A family of tasks. Making the object must not need the packages in `requires`.
 
     Args:
         name: the part before the slash.
@@ -40,6 +47,7 @@ class Suite:
             usual ones do not suit it (`play` does not end when a goal is met).
         relabel: `(task, state [L S], names [S]) -> (reward [L], success [L])`, the rewards a task would have
             given along recorded states, or None where they cannot be known from states.
+        requires: what must be installed, as pip is told it: `metaworld==3.0.0`.
     """
 
     name: str
@@ -49,20 +57,57 @@ class Suite:
     qualities: Mapping[str, str] = field(default_factory=dict)
     env_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     relabel: Callable[[str, np.ndarray, tuple[str, ...]], tuple[np.ndarray, np.ndarray]] | None = None
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unusable:
+    """Why a suite cannot be used here.
+
+    Args:
+        reason: what is the matter.
+        fix: the command that mends it; empty where it is not known.
+    """
+
+    reason: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}; run `{self.fix}`" if self.fix else self.reason
 
 
 @cache
-def suites() -> tuple[dict[str, Suite], dict[str, str]]:
-    """All suites by name, and the reason for each that could not be loaded."""
+def suites() -> tuple[dict[str, Suite], dict[str, Unusable]]:
+    """The suites that can be used, by name, and what keeps each of the others from it."""
     found: dict[str, Suite] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, Unusable] = {}
     for entry in entry_points(group=GROUP):
         # A foreign plug-in may fail in any way; it must not take the others with it.
         try:
-            found[entry.name] = entry.load()
+            suite: Suite = entry.load()
+            lacks = {requirement: reason for requirement in suite.requires if (reason := unmet(requirement))}
         except Exception as error:
-            failed[entry.name] = f"{type(error).__name__}: {error}"
+            failed[entry.name] = Unusable(reason=f"does not load: {type(error).__name__}: {error}")
+            continue
+        if lacks:
+            failed[entry.name] = Unusable(reason="; ".join(lacks.values()), fix=pip_install(*lacks))
+        else:
+            found[entry.name] = suite
     return found, failed
+
+
+def unmet(requirement: str) -> str:
+    """What is wrong with a requirement such as `mujoco>=3.8,<3.9`, in words; empty where it is met."""
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    try:
+        have = metadata.version(wanted.name)
+    except metadata.PackageNotFoundError:
+        return f"needs {requirement}, which is not installed"
+    if wanted.specifier.contains(have, prereleases=True):
+        return ""
+    return f"needs {requirement}, but {wanted.name} {have} is installed"
 
 
 def find(task: str) -> tuple[Suite, str]:
@@ -70,8 +115,8 @@ def find(task: str) -> tuple[Suite, str]:
 
     Raises:
         ConfigError: not a string.
-        UnknownNameError: with the nearest names, and with the reason where the suite is known but failed to
-            load.
+        SuiteError: the suite is known, but cannot be used here; with the command that mends it.
+        UnknownNameError: with the nearest names.
     """
     if not isinstance(task, str):
         raise ConfigError(f"task is {task!r}; suite/task is meant, see `robopolicy list`")
@@ -79,9 +124,7 @@ def find(task: str) -> tuple[Suite, str]:
     known = [f"{suite.name}/{name}" for suite in found.values() for name in suite.tasks]
     suite_name, _, name = task.partition("/")
     if suite_name in failed:
-        raise UnknownNameError(
-            "task", task, known, f" (suite '{suite_name}' did not load: {failed[suite_name]})"
-        )
+        raise SuiteError(f"suite '{suite_name}' {failed[suite_name]}")
     if suite_name not in found or name not in found[suite_name].tasks:
         raise UnknownNameError("task", task, known)
     return found[suite_name], name
@@ -97,7 +140,8 @@ def make_expert(task: str, /, *, quality: str = "expert", **options: Any) -> Age
     """The scripted demonstrator of `suite/task` at a quality preset."""
     suite, name = find(task)
     if suite.make_expert is None:
-        raise UnknownNameError("expert for task", task, [])
+        able = sorted(name for name, other in suites()[0].items() if other.make_expert is not None)
+        raise ConfigError(f"{suite.name} has no scripted expert, so {task} has none; suites with one: {able}")
     if quality not in suite.qualities:
         raise UnknownNameError("quality", quality, list(suite.qualities))
     return suite.make_expert(name, quality=quality, **options)

@@ -24,7 +24,7 @@ def check_env(make: Callable[[], Env], *, steps: int = 30) -> None:
     """
     env, twin = make(), make()
     try:
-        actions = _actions(env.spec, steps)
+        actions = random_actions(env.spec, steps)
         first, again = _roll(env, 0, actions), _roll(twin, 0, actions)
         for number, (one, other) in enumerate(zip(first, again, strict=True)):
             assert _same(one.obs, other.obs), f"seed 0 gave two episodes: they differ at step {number}"
@@ -45,7 +45,7 @@ def check_env(make: Callable[[], Env], *, steps: int = 30) -> None:
             made.close()
 
 
-def _actions(spec: Spec, steps: int) -> list[np.ndarray]:
+def random_actions(spec: Spec, steps: int) -> list[np.ndarray]:
     """Random commands within the bounds (within 1 of them or of zero where a side is open)."""
     low = np.where(np.isfinite(spec.action.low), spec.action.low, np.minimum(spec.action.high, 0.0) - 1.0)
     high = np.where(np.isfinite(spec.action.high), spec.action.high, np.maximum(spec.action.low, 0.0) + 1.0)

@@ -3,7 +3,7 @@
 Episode i begins with seed `seed + i`. Episodes are run in fixed blocks and written by one writer in the order
 of their seeds, so that the dataset does not depend on the number of workers. `meta/collect.json` says how far
 the seeds are used up; a collection that was interrupted goes on there, and a finished one can be asked for
-more.
+more. It also holds the versions of the simulators that the last episodes were made with.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from robopolicy.core import suites
 from robopolicy.core.build import fill
 from robopolicy.core.errors import ConfigError, DatasetError, UserError
 from robopolicy.core.machine import num_workers
+from robopolicy.core.provenance import versions
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
@@ -235,7 +236,8 @@ class _Progress:
 
     def write(self, *, seeds: int, episodes: int) -> None:
         """Remember, whole or not at all."""
-        fmt.write_json(self._path, {"request": self._request, "seeds": seeds, "episodes": episodes})
+        made = {"request": self._request, "versions": versions(), "seeds": seeds, "episodes": episodes}
+        fmt.write_json(self._path, made)
 
 
 def task_of(dataset: Path | str) -> str | None:

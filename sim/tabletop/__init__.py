@@ -13,7 +13,7 @@ from robopolicy.core.build import fill
 from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.spec import Spec
 from robopolicy.core.suites import Suite
-from sim.env import GymEnv
+from sim.env import MUJOCO, GymEnv
 from sim.tabletop import state
 from sim.tabletop.env import TabletopEnv
 from sim.tabletop.expert import Expert
@@ -75,4 +75,5 @@ suite = Suite(
     qualities={name: quality.description for name, quality in PRESETS.items()},
     env_options=ENV_OPTIONS,
     relabel=relabel,
+    requires=(MUJOCO,),
 )

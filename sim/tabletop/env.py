@@ -13,11 +13,10 @@ import numpy as np
 
 from robopolicy.core.errors import UnknownNameError
 from robopolicy.core.ranges import in_range
-from robopolicy.core.spec import Vector
-from sim.env import command
+from sim.env import command, spaces
+from sim.render import Frames
 from sim.tabletop import arm, state
 from sim.tabletop.randomize import Randomizer, ranges
-from sim.tabletop.render import Frames
 from sim.tabletop.scene import LARGEST, OBJECT_SETS, SUBSTEPS, compose
 from sim.tabletop.state import Scene
 from sim.tabletop.task import Task
@@ -34,6 +33,7 @@ class TabletopEnv(gymnasium.Env):
         observe: `state` (everything there is to know, no GL), `pixels` (proprioception and cameras) or `all`.
         action_mode: `joint`, absolute joint positions in rad, or `ee`, the tool's pose in the base frame.
         image_size: height and width of the cameras' frames, pixels.
+        look: of the frames: `plain`, quick to draw, or `full`, with shadows and reflections.
         objects: `training`, or `held_out`: things of other sizes, and everything in other shades.
         randomize: draw friction, masses, light, cameras and delay anew in each episode, from its seed: True
             for the usual ranges, or those wanted by name, see `randomize.Ranges`.
@@ -58,6 +58,7 @@ class TabletopEnv(gymnasium.Env):
         observe: str = "state",
         action_mode: str = "joint",
         image_size: int = 84,
+        look: str = "plain",
         objects: str = "training",
         randomize: bool | Mapping[str, Sequence[float]] = False,
         knocks: float = 0.0,
@@ -79,7 +80,7 @@ class TabletopEnv(gymnasium.Env):
         self._terminate, self._time_limit = terminate, time_limit or task.time_limit
         self.model = compose(task, chosen)
         self.data = mujoco.MjData(self.model)
-        self._frames = Frames(self.model, self.data)
+        self._frames = Frames(self.model, self.data, look=look)
         self._objects = [self.model.body(prop.name).id for prop in task.props if prop.role == "object"]
         self._goals = [self.model.body(prop.name).id for prop in task.props if prop.role == "goal"]
         self._fixtures = {
@@ -91,12 +92,7 @@ class TabletopEnv(gymnasium.Env):
         self._sizes = chosen.scale * np.array([prop.size for prop in task.props if prop.role == "object"])
         self._randomizer = Randomizer(changes, self.model, self._objects) if changes else None
         self._low, self._high = arm.limits()
-        action, seen = self.spec_.action, self.spec_.state
-        self.action_space = gymnasium.spaces.Box(*_bounds(action))
-        spaces: dict[str, gymnasium.Space] = {"state": gymnasium.spaces.Box(*_bounds(seen))}
-        for name, image in self.spec_.images.items():
-            spaces[name] = gymnasium.spaces.Box(0, 255, (image.height, image.width, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.observation_space, self.action_space = spaces(self.spec_)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -158,8 +154,11 @@ class TabletopEnv(gymnasium.Env):
         return self._observe(now), float(success), terminated, truncated, self._info(success)
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A fine picture `[480 640 3]` uint8 of the whole scene, with shadows."""
-        return self._frames.picture()
+        """A fine picture `[480 640 3]` uint8 of the whole scene from the side, with shadows."""
+        view = mujoco.MjvCamera()
+        view.lookat[:] = [0.15, 0.0, 0.07]
+        view.distance, view.azimuth, view.elevation = 0.7, 140, -30
+        return self._frames.picture(view)
 
     def close(self) -> None:
         """Release the renderers."""
@@ -194,15 +193,10 @@ class TabletopEnv(gymnasium.Env):
 
     def _observe(self, now: np.ndarray) -> dict[str, np.ndarray]:
         shown = now[self._shown].astype(np.float32)
-        size = next(iter(self.spec_.images.values())).height if self.spec_.images else 0
-        return {"state": shown} | {name: self._frames.frame(name, size) for name in self.spec_.images}
+        return {"state": shown, **self._frames.shown(self.spec_.images)}
 
 
 def _ready(rng: np.random.Generator) -> np.ndarray:
     """A random start `[6]`: the hand above the middle of the table, half open."""
     pose = np.array([0.17, 0.0, 0.14, 1.3, 0.0]) + rng.uniform(-1, 1, 5) * [0.03, 0.05, 0.03, 0.2, 0.4]
     return np.append(arm.inverse(pose), rng.uniform(0.2, 0.8))
-
-
-def _bounds(vector: Vector) -> tuple[np.ndarray, np.ndarray]:
-    return np.array(vector.low, np.float32), np.array(vector.high, np.float32)

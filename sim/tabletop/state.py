@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from robopolicy.core.errors import ConfigError
-from robopolicy.core.spec import ActionSemantics, Image, Spec, Vector
+from robopolicy.core.spec import ActionSemantics, Spec, Vector
+from sim.env import squares
 from sim.tabletop import arm
 
 CONTROL_HZ = 30.0
@@ -83,7 +84,7 @@ def make_spec(*, action_mode: str, image_size: int) -> Spec:
         action=Vector.of({name: (float(a), float(b), unit) for name, (a, b, unit) in action.items()}),
         control_hz=CONTROL_HZ,
         semantics=semantics,
-        images={camera: Image(height=image_size, width=image_size) for camera in CAMERAS},
+        images=squares(CAMERAS, image_size),
         text=True,
     )
 
