@@ -4,7 +4,7 @@ For each recipe: demonstrations are collected (of the task, or of each task wher
 policy is trained for each training seed, in parallel processes, and all are evaluated on the same initial
 states. Whatever is done already under `--out` is not done again.
 
-Settings were chosen with `--split dev --seeds 0`; what is quoted is the default, three fresh seeds on test
+Settings were chosen with `--split dev --seeds 1`; what is quoted is the default, three fresh seeds on test
 states.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("recipes", nargs="+", help="names of files in configs/exp")
     parser.add_argument("--demonstrations", type=int, default=100, help="of each task")
     parser.add_argument("--quality", default="expert", help="of the demonstrations")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--split", default="test", choices=["dev", "test"])
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
