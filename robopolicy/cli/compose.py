@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopolicy.core.errors import ConfigError, UnknownNameError, UserError
@@ -59,7 +58,7 @@ def split(args: Sequence[str], *, flags: Sequence[str] = (), keys: bool = True, 
             if word not in known:
                 raise UnknownNameError("option", word, [*known, "--help"])
             seen.add(known[word])
-        elif keys and _OVERRIDE.match(word) and not Path(word).exists():
+        elif keys and _OVERRIDE.match(word) and not os.path.exists(word):  # pathlib raises at long words
             overrides.append(word)
         else:
             positional.append(word)
@@ -131,10 +130,16 @@ def options(words: Words, **defaults: Any) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: a key that the command does not have.
+        ConfigError: a value that is no YAML.
     """
     from omegaconf import OmegaConf
+    from yaml import YAMLError
 
-    given = OmegaConf.to_container(OmegaConf.from_dotlist(list(words.overrides)))
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(words.overrides)))
+    except YAMLError as error:
+        said = " ".join(words.overrides)
+        raise ConfigError(f"{said} cannot be read; put the value in quotes, key=\"'value'\"") from error
     assert isinstance(given, dict)
     for key in given.keys() - defaults.keys():
         raise UnknownNameError("key", str(key), list(defaults))

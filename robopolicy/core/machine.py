@@ -119,8 +119,12 @@ class Lock(AbstractContextManager["Lock"]):
             if self._is_current():
                 break
             os.close(self._handle)  # the last holder removed the file between our open and our lock
-        os.ftruncate(self._handle, 0)
-        os.write(self._handle, f"process {os.getpid()} is {doing}".encode())
+        try:
+            os.ftruncate(self._handle, 0)
+            os.write(self._handle, f"process {os.getpid()} is {doing}".encode())
+        except OSError as error:  # a full disk, which lets an empty file be made
+            self.release()
+            raise UserError(f"{folder} cannot be written ({error.strerror}); free space there") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

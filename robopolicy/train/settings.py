@@ -88,7 +88,8 @@ class RunSettings:
         in_range(least=1, steps=self.steps, batch_size=self.batch_size, microbatches=self.microbatches)
         in_range(least=1, log_every=self.log_every, validate_every=self.validate_every)
         in_range(least=1, checkpoint_every=self.checkpoint_every, keep=self.keep)
-        in_range(least=0, seed=self.seed, image_shift=self.image_shift)
+        in_range(least=0, image_shift=self.image_shift)
+        in_range(least=0, below=2**63, seed=self.seed)  # what torch takes
         in_range(least=0, below=1, validation=self.validation)
         if self.batch_size % self.microbatches:
             raise ConfigError(f"microbatches {self.microbatches} must divide batch_size {self.batch_size}")

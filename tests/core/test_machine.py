@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -44,6 +45,18 @@ def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         Lock(tmp_path / "file" / "run", doing="training")
+
+
+def test_a_folder_on_a_full_disk_is_refused_and_left_as_it_was(tmp_path: Path, monkeypatch) -> None:
+    def write(handle: int, text: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(UserError, match="No space left"):
+        Lock(tmp_path / "new", doing="training")
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+    Lock(tmp_path / "new", doing="training").release()
 
 
 def test_a_folder_that_cannot_be_made_or_reached_is_refused(tmp_path: Path) -> None:
