@@ -14,7 +14,7 @@ from robopolicy.data.writer import DatasetWriter
 from robopolicy.train.run import train
 
 RECIPES = sorted(path.stem for path in share("configs").joinpath("exp").glob("*.yaml"))
-MOST = 2.4e6  # parameters: "about two million", and the words of an instruction
+MOST = 2.3e6  # parameters: "about two million"
 
 
 def record(folder: Path, spec: Spec) -> Path:
