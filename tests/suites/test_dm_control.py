@@ -103,8 +103,13 @@ def test_time_truncates_and_rest_terminates():
 
 
 def test_no_task_needs_gl_for_states():
-    code = "from sim.dm_control import make_env\nmake_env('quadruped-escape').reset(0)\n"
-    in_another_process(code, MUJOCO_GL="disabled")
+    code = (
+        "from sim.dm_control import make_env\n"
+        "print(*make_env('quadruped-escape').reset(0).obs.state[:3])\n"
+    )
+    env = make_env("quadruped-escape")
+    drawn = " ".join(map(str, env.reset(0).obs.state[:3]))
+    assert in_another_process(code, MUJOCO_GL="disabled") == drawn
 
 
 def test_mistakes_name_the_fix():
