@@ -12,7 +12,8 @@ from robopolicy.core.errors import DatasetError, UserError
 
 RESTORE = "restore the file"
 CHECK = "`robopolicy data check DIR` shows what is wrong, with `--quarantine` it sets the episodes aside"
-_SURPRISES = (
+# What Python and the libraries raise at content of an unexpected form.
+SURPRISES = (
     LookupError,
     TypeError,
     ValueError,
@@ -20,8 +21,6 @@ _SURPRISES = (
     ArithmeticError,
     MemoryError,
     OSError,
-    pa.ArrowException,
-    UserError,
 )
 
 
@@ -50,7 +49,7 @@ def parsing(path: Path, fix: str = RESTORE) -> Iterator[None]:
         yield
     except DamagedFileError:
         raise
-    except _SURPRISES as error:
+    except (*SURPRISES, pa.ArrowException, UserError) as error:
         said = str(error) if isinstance(error, ValueError | UserError) else repr(error)
         raise DamagedFileError(path, f"is damaged ({said[:300]})", fix) from error
 

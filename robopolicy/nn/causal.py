@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from robopolicy.core.errors import ConfigError
 from robopolicy.core.ranges import in_range
+from robopolicy.nn.transformer import check_heads
 
 _WAVES = 64  # over all places; with logits of a few units a peak can still be as narrow as one of 256 places
 
@@ -103,11 +103,8 @@ class CausalTransformer(nn.Module):
         mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
-        in_range("CausalTransformer", least=1, width=width, depth=depth, heads=heads, mlp_ratio=mlp_ratio)
-        if width % heads:
-            raise ConfigError(
-                f"a CausalTransformer of width {width} cannot have {heads} heads; take a divisor of the width"
-            )
+        in_range("CausalTransformer", least=1, depth=depth, mlp_ratio=mlp_ratio)
+        check_heads("CausalTransformer", width=width, heads=heads)
         self.action_size, self.num_bins, self.length = action_size, num_bins, horizon * action_size
         self.heads = heads
         self.register_buffer("waves", waves(num_bins), persistent=False)

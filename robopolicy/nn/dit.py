@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopolicy.core.errors import ConfigError
 from robopolicy.core.ranges import in_range
 from robopolicy.nn.mlp import TimeFeatures
+from robopolicy.nn.transformer import check_heads
 
 # per block: shift, scale, gate of the attention, then of the MLP; at the end: shift and scale of the output
 _PER_BLOCK, _PER_END = 6, 2
@@ -86,11 +86,8 @@ class DiT(nn.Module):
         mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
-        in_range("DiT", least=1, width=width, depth=depth, heads=heads, mlp_ratio=mlp_ratio)
-        if width % heads:
-            raise ConfigError(
-                f"a DiT of width {width} cannot have {heads} heads; take a divisor of the width"
-            )
+        in_range("DiT", least=1, depth=depth, mlp_ratio=mlp_ratio)
+        check_heads("DiT", width=width, heads=heads)
         self.width, self.depth = width, depth
         self.time = nn.Sequential(TimeFeatures(width=width), nn.Linear(width, width))
         self.context = nn.Linear(context_size, width)

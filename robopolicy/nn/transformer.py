@@ -37,6 +37,17 @@ def _waves(at: Tensor, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
+def check_heads(owner: str, *, width: int, heads: int) -> None:
+    """Refuse heads that cannot share a token's width evenly.
+
+    Raises:
+        ConfigError: names the owner and both numbers.
+    """
+    in_range(owner, least=1, width=width, heads=heads)
+    if width % heads:
+        raise ConfigError(f"{owner}: width {width} cannot have {heads} heads; take a divisor of it")
+
+
 class Attention(nn.Module):
     """Multi-head attention of queries to a memory.
 
@@ -47,11 +58,7 @@ class Attention(nn.Module):
 
     def __init__(self, *, width: int, heads: int) -> None:
         super().__init__()
-        in_range("Attention", least=1, width=width, heads=heads)
-        if width % heads:
-            raise ConfigError(
-                f"a transformer of width {width} cannot have {heads} heads; take a divisor of it"
-            )
+        check_heads("Attention", width=width, heads=heads)
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 

@@ -104,8 +104,7 @@ def test_time_truncates_and_rest_terminates():
 
 def test_no_task_needs_gl_for_states():
     code = (
-        "from sim.dm_control import make_env\n"
-        "print(*make_env('quadruped-escape').reset(0).obs.state[:3])\n"
+        "from sim.dm_control import make_env\nprint(*make_env('quadruped-escape').reset(0).obs.state[:3])\n"
     )
     env = make_env("quadruped-escape")
     drawn = " ".join(map(str, env.reset(0).obs.state[:3]))

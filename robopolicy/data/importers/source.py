@@ -23,20 +23,10 @@ import numpy as np
 from robopolicy.core.errors import DatasetError, UserError
 from robopolicy.core.share import share
 from robopolicy.core.spec import ActionSemantics
+from robopolicy.data.damage import SURPRISES
 
-_SURPRISES = (
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    OSError,
-    EOFError,
-    RuntimeError,  # of compressors
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# of HDF5, compressors and archives
+_SURPRISES = (*SURPRISES, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
