@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -11,10 +10,8 @@ import torch
 
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.noise import EpisodeNoise
-from robopolicy.core.types import Observation
 from robopolicy.nn.dit import DiT
 from robopolicy.nn.energy import slope
-from robopolicy.nn.mlp import ChunkMLP
 from robopolicy.ops.chunks import clip
 from robopolicy.policies.energy import EnergyPolicy
 from robopolicy.testing import tiny_batch, tiny_learner, tiny_observation, tiny_spec
@@ -110,25 +107,6 @@ def test_a_prefix_is_kept_and_the_rest_follows_it() -> None:
     free, held = policy.sample(obs, 2, noise=noise()), policy.sample(obs, 2, prefix=prefix, noise=noise())
     assert torch.equal(held[:, :, :3], prefix[:, None].expand(-1, 2, -1, -1))
     assert not torch.equal(held[:, :, 3:], free[:, :, 3:])
-
-
-def test_two_modes_stay_two() -> None:
-    """Demonstrations that turn left or right by 0.4, as often: samples do so too, and few go between."""
-    policy = made(train=0, horizon=2, steps=10, ema=0.9, network=partial(ChunkMLP, hidden=(128, 128)))
-    batch = tiny_batch(policy, rows=256)
-    side = torch.where(torch.arange(256) % 2 == 0, 0.4, -0.4)
-    obs = Observation(state=batch.obs.state[:1].expand(256, -1, -1))
-    batch = replace(
-        batch, action=batch.action * 0 + side[:, None, None], is_pad=batch.is_pad & False, obs=obs
-    )
-    trainer = tiny_trainer(policy, 400)
-    for _ in range(400):
-        trainer.step(batch)
-    turn = policy.sample(obs.rows(slice(0, 1)), 500, noise=EpisodeNoise(seeds=[0], ticks=[0]))[0, :, :, 0]
-    right = (turn > 0.25).all(-1).float().mean().item()
-    left = (turn < -0.25).all(-1).float().mean().item()
-    assert right + left > 0.8
-    assert 0.35 < right / (right + left) < 0.65
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:

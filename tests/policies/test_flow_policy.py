@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-
 import pytest
 import torch
 
 from robopolicy.core.errors import ConfigError, SpecMismatchError
 from robopolicy.core.noise import EpisodeNoise
-from robopolicy.core.types import Observation
-from robopolicy.nn.mlp import ChunkMLP
 from robopolicy.ops import flow
 from robopolicy.policies.flow import FlowPolicy
-from robopolicy.testing import tiny_batch, tiny_learner, tiny_observation, tiny_spec
-from robopolicy.testing.tiny import tiny_trainer
+from robopolicy.testing import tiny_learner, tiny_observation, tiny_spec
 
 
 def made(train: int = 5, **options) -> FlowPolicy:
@@ -67,23 +61,3 @@ def test_a_longer_prefix_than_the_chunk_is_refused() -> None:
 def test_sizes_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="horizon is 0"):
         FlowPolicy(spec=tiny_spec(), horizon=0)
-
-
-def test_two_modes_stay_two() -> None:
-    """Demonstrations that turn left or right by 0.4, as often: samples do so too, and few go between."""
-    network = partial(ChunkMLP, hidden=(128, 128, 128))
-    policy = tiny_learner(lambda spec: FlowPolicy(spec=spec, horizon=2, network=network), tiny_spec())
-    assert isinstance(policy, FlowPolicy)
-    batch = tiny_batch(policy, rows=256)
-    side = torch.where(torch.arange(256) % 2 == 0, 0.4, -0.4)
-    batch = replace(batch, action=batch.action * 0 + side[:, None, None], is_pad=batch.is_pad & False)
-    obs = Observation(state=batch.obs.state[:1].expand(256, -1, -1))
-    batch = replace(batch, obs=obs)
-    trainer = tiny_trainer(policy, 400)
-    for _ in range(400):
-        trainer.step(batch)
-    turn = policy.sample(obs.rows(slice(0, 1)), 500, noise=EpisodeNoise(seeds=[0], ticks=[0]))[0, :, :, 0]
-    right = (turn > 0.25).all(-1).float().mean().item()
-    left = (turn < -0.25).all(-1).float().mean().item()
-    assert right + left > 0.8
-    assert 0.35 < right / (right + left) < 0.65
