@@ -71,7 +71,7 @@ class Keep:
     ) -> None:
         self._folder, self._prints = folder, prints
         made_by = provenance()
-        self._what = [what, made_by["versions"], made_by["commit"]]
+        self._what = [what, made_by["versions"], made_by["code"]]
         if folder is not None:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
