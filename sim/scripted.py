@@ -8,13 +8,13 @@ episode's seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from robopolicy.core.build import fill
-from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError
+from robopolicy.core import build
+from robopolicy.core.errors import ConfigError, SpecMismatchError
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
@@ -50,17 +50,8 @@ PRESETS = {
 
 
 def preset(name: str, knobs: Mapping[str, Any] | None = None) -> Noise:
-    """The noise of this name, with some of its knobs turned otherwise.
-
-    Raises:
-        UnknownNameError: no such preset.
-        ConfigError: no such knob, or a value it cannot have.
-    """
-    if name not in PRESETS:
-        raise UnknownNameError("quality", name, list(PRESETS))
-    usual = asdict(PRESETS[name])
-    description = usual.pop("description")
-    return fill(Noise, {**usual, **(knobs or {})}, description=description)
+    """The noise of this name, some of its knobs turned otherwise; see `robopolicy.core.build.preset`."""
+    return build.preset("quality", PRESETS, name, knobs or {}, fixed=("description",))
 
 
 class Scripted:
