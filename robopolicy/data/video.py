@@ -1,8 +1,8 @@
 """Camera frames in mp4 files: encode, cut, join, decode, and a cache of raw frames for training.
 
-Encoding follows LeRobotDataset v3: AV1 (H.264 where the build lacks it), yuv420p, a key frame every second
-frame, so that any frame is cheap to reach. Frames are found by their time stamp, never by counting packets.
-Cutting and joining copy packets, so a merge loses no quality.
+Encoding follows LeRobotDataset v3: AV1 (H.264 where the build lacks it, or the pictures are too narrow),
+yuv420p, a key frame every second frame, so that any frame is cheap to reach. Frames are found by their time
+stamp, never by counting packets. Cutting and joining copy packets, so a merge loses no quality.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from robopolicy.core.files import replacing
 from robopolicy.core.spec import Image
 from robopolicy.data.damage import CHECK, DamagedFileError
 
-MAX_SIDE = 4096  # pixels; a file that asks for more is refused before anything is decoded
+MAX_SIDE = 4096  # pixels; larger pictures are refused before anything is encoded or decoded
 _CODECS = {
     "libsvtav1": {"g": "2", "crf": "30", "preset": "12"},
     "libx264": {"g": "2", "crf": "23", "bf": "0", "preset": "fast"},
@@ -43,25 +43,53 @@ class Clip:
     length: int
 
 
-def default_codec() -> str:
-    """The encoder that new videos are made with: AV1 where PyAV has it, else H.264."""
-    return next((codec for codec in _CODECS if codec in av.codecs_available), "libx264")
+def codec_for(height: int, width: int, codec: str | None = None) -> str:
+    """The encoder of pictures of this size: `codec`, or AV1 where that is there and takes them, else H.264.
+
+    Raises:
+        DatasetError: no such encoder is there, or none takes the size.
+    """
+    there = [name for name in _CODECS if name in av.codecs_available]
+    if codec is not None and codec not in there:
+        raise DatasetError(f"video codec '{codec}' is not one of {there}")
+    tried = there if codec is None else [codec]
+    for name in tried:
+        if _takes(name, height, width):
+            return name
+    raise DatasetError(
+        f"pictures of {height} x {width} cannot be encoded with {' or '.join(tried)}; resize the camera's to "
+        f"even sides of 32 to {MAX_SIDE} pixels"
+    )
+
+
+def _takes(codec: str, height: int, width: int) -> bool:
+    short, long = min(height, width), max(height, width)
+    if not _is_allowed(height, width):
+        return False
+    if codec == "libx264":  # yuv420p keeps one colour for 2 x 2 pixels
+        return height % 2 == width % 2 == 0
+    # with several threads libsvtav1 4.1 never comes back from the first picture whose longer side is above
+    # 64 pixels, one of its blocks, and whose shorter side is less than 26
+    return short >= 4 and (short >= 32 or long <= 64)
+
+
+def _is_allowed(height: int, width: int) -> bool:
+    return max(height, width) <= MAX_SIDE
 
 
 def encode(path: Path, frames: np.ndarray, *, fps: int, codec: str | None = None) -> None:
     """Write `frames [L C h w]` uint8 RGB to `path`.
 
     Raises:
-        DatasetError: the encoder refuses the size, or the disk is full.
+        DatasetError: no encoder takes the size (see `codec_for`), or the disk is full.
     """
-    codec = codec or default_codec()
-    if codec not in _CODECS:
-        raise DatasetError(f"video codec '{codec}' is not one of {sorted(_CODECS)}")
+    height, width = frames.shape[2:]
+    codec = codec_for(height, width, codec)
     os.environ.setdefault("SVT_LOG", "1")  # errors only; the encoder else prints its settings for each video
     with _reported(path), av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=fps, options=_CODECS[codec])
         assert isinstance(stream, VideoStream)
-        stream.height, stream.width = frames.shape[2:]
+        stream.height, stream.width = height, width
         stream.pix_fmt = "yuv420p"
         for frame in frames.transpose(0, 2, 3, 1):
             image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -101,9 +129,8 @@ def decode(path: Path, *, fps: float, image: Image, start: int = 0) -> Iterator[
         DamagedFileError: the file cannot be decoded, or its frames do not have the dataset's size.
     """
     with _opened(path) as (container, stream):
-        if (stream.height, stream.width) != (image.height, image.width) or max(
-            stream.height, stream.width
-        ) > MAX_SIDE:
+        size = stream.height, stream.width
+        if size != (image.height, image.width) or not _is_allowed(*size):
             raise DamagedFileError(
                 path,
                 f"has frames of {stream.height} x {stream.width}, the dataset says {image.height} x "
