@@ -303,7 +303,7 @@ def _readable(error: Exception) -> UserError:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return UnknownNameError(group or "configuration", option, list(error.options))
     first = str(error).strip().splitlines()[0]
-    if "LexerNoViableAlt" in first:
+    if "LexerNoViableAlt" in first or "mismatched input" in first:
         return ConfigError(f"{first}: put the value in quotes, key=\"'value'\"")
     return ConfigError(first)
 
