@@ -11,6 +11,7 @@ from robopolicy.cli.compose import compose, launch, split
 from robopolicy.cli.main import COMMANDS
 from robopolicy.core.build import fill
 from robopolicy.data.lerobot import open_dataset
+from robopolicy.policies.gaussian import GaussianPolicy
 from robopolicy.train.settings import RunSettings
 
 
@@ -142,6 +143,22 @@ def test_each_job_of_a_sweep_has_a_folder_of_its_own(tmp_path, monkeypatch) -> N
     assert jobs == [f"out/task_{task}/seed_{seed}" for seed in (0, 1) for task in ("a_b", "c_d")]
     launch("eval", split(["output=e,f", "-m"]), lambda config: jobs.append(config["output"]), "policies=[a]")
     assert jobs[4:] == ["e", "f"]
+
+
+def test_a_learner_that_raises_breaks_its_promises(cli, monkeypatch) -> None:
+    def losses(*_) -> None:
+        raise KeyError("mean")
+
+    monkeypatch.setattr(GaussianPolicy, "losses", losses)
+    done = cli("check", "gaussian")
+    assert done.status == 1
+    for line in (
+        "ok      states: it_is_built",
+        f"BROKEN  states: losses_are_finite: KeyError: 'mean' ({__file__}, line ",
+        "BROKEN  images: samples_are_well_formed: KeyError: 'mean'",
+        "promise(s) broken",
+    ):
+        assert line in done.out
 
 
 def test_an_evaluation_writes_its_page(cli, tmp_path) -> None:
