@@ -73,6 +73,7 @@ def _source(path: Path, archive: zipfile.ZipFile) -> Source:
         action_size=columns["actions"].shape[1],
         takes=takes,
         usual_hz=20.0,  # in its manipulation tasks
+        tells_success="masks" in columns,
         in_order=True,
     )
 
