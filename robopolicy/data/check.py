@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from robopolicy.core.errors import DatasetError
+from robopolicy.core.files import writing
 from robopolicy.core.spec import Image
 from robopolicy.data import files, journal, origin, video
 from robopolicy.data import format as fmt
@@ -120,14 +121,20 @@ def check(path: str | Path) -> Report:
 
 
 def quarantine(path: str | Path, report: Report) -> dict[int, list[str]]:
-    """Set the damaged episodes of a report aside, beside those already there; returns all, with reasons."""
+    """Set the damaged episodes of a report aside, beside those already there; returns all, with reasons.
+
+    Raises:
+        UserError: the disk is full.
+    """
     root = Path(path)
     try:
         aside = files.read_quarantine(root) | report.damaged
     except DamagedFileError:  # a finding of its own: all that should be set aside is in the report
         aside = report.damaged
     if aside:
-        fmt.write_json(root / fmt.QUARANTINE, {"episodes": {str(k): v for k, v in sorted(aside.items())}})
+        listed = {str(index): reasons for index, reasons in sorted(aside.items())}
+        with writing(root):
+            fmt.write_json(root / fmt.QUARANTINE, {"episodes": listed})
     return aside
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
-from robopolicy.core.files import replacing
+from robopolicy.core.files import replacing, writing
 from robopolicy.data import format as fmt
 from robopolicy.data import origin
 from robopolicy.data.lerobot import Dataset, open_dataset
@@ -52,11 +52,12 @@ def new_dataset(out: str | Path) -> Iterator[Path]:
 
     Raises:
         DatasetError: `out` already holds something.
+        UserError: the disk is full.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out} is not empty; choose a new folder")
-    with replacing(out) as aside:
+    with writing(out), replacing(out) as aside:
         yield aside
         if not (aside / fmt.INFO).exists():
             raise DatasetError(f"no episode was found to put into {out}; name a source that holds some")

@@ -8,6 +8,7 @@ stamp, never by counting packets. Cutting and joining copy packets, so a merge l
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from robopolicy.core.errors import DatasetError
-from robopolicy.core.files import replacing
+from robopolicy.core.files import replacing, writing
 from robopolicy.core.spec import Image
 from robopolicy.data.damage import CHECK, DamagedFileError
 
@@ -30,6 +31,7 @@ _CODECS = {
     "libsvtav1": {"g": "2", "crf": "30", "preset": "12"},
     "libx264": {"g": "2", "crf": "23", "bf": "0", "preset": "fast"},
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _REORDERED = 32  # frames by which packets may be out of order, where a video has frames that look ahead
 _NAMES = {"libsvtav1": "av1", "libx264": "h264", "libdav1d": "av1"}
 
@@ -81,7 +83,8 @@ def encode(path: Path, frames: np.ndarray, *, fps: int, codec: str | None = None
     """Write `frames [L C h w]` uint8 RGB to `path`.
 
     Raises:
-        DatasetError: no encoder takes the size (see `codec_for`), or the disk is full.
+        DatasetError: no encoder takes the size (see `codec_for`).
+        OSError: the disk is full.
     """
     height, width = frames.shape[2:]
     codec = codec_for(height, width, codec)
@@ -175,7 +178,12 @@ def cut(clip: Clip, path: Path, *, fps: float) -> bool:
 
 
 def join(sources: Sequence[tuple[Path, int]], path: Path, *, fps: int) -> None:
-    """Join files, given with their numbers of frames, into one without encoding them again."""
+    """Join files, given with their numbers of frames, into one without encoding them again.
+
+    Raises:
+        DamagedFileError: a source cannot be read, or has another number of frames.
+        OSError: the disk is full.
+    """
     out: OutputContainer | None = None
     target: VideoStream | None = None
     at = 0
@@ -264,10 +272,11 @@ def frame_cache(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray],
     source, so that a changed video gets a new cache.
 
     Raises:
-        DatasetError: the disk is full, or the file there is damaged.
+        UserError: the disk is full.
+        DamagedFileError: the file there is damaged.
     """
     if not path.exists():
-        with _reported(path), replacing(path) as aside:
+        with writing(path.parent), replacing(path) as aside:
             frames = _allocate(aside, shape)
             fill(frames)
             frames.flush()
@@ -319,9 +328,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 @contextlib.contextmanager
 def _reported(path: Path) -> Iterator[None]:
-    """Turn what FFmpeg and the disk say into an error that names the file."""
+    """Turn what FFmpeg says into an error that names the file; a full disk is no fault of a file."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        problem, fix = f"the video cannot be read or written ({error})", "restore the file, or free space"
-        raise DamagedFileError(path, problem, fix) from error
+        if error.errno in _FULL:
+            raise
+        raise DamagedFileError(path, f"the video cannot be read or written ({error})") from error

@@ -97,6 +97,17 @@ def test_a_missing_frame_a_wrong_size_and_a_wrong_length_are_named(tmp_path: Pat
         video.encode(path, moving(4), fps=30, codec="theora")
 
 
+def test_a_full_disk_is_not_the_fault_of_a_video(tmp_path: Path) -> None:
+    path, full = tmp_path / "v.mp4", Path("/dev/full")
+    video.encode(path, moving(4), fps=30)
+    with pytest.raises(OSError, match="No space left"):
+        video.encode(full, moving(4), fps=30)
+    with pytest.raises(OSError, match="No space left"):
+        video.cut(video.Clip(path=path, start=0, length=4), full, fps=30)
+    with pytest.raises(OSError, match="No space left"):
+        video.join([(path, 4)], full, fps=30)
+
+
 def test_a_cache_that_cannot_be_filled_is_not_there(tmp_path: Path) -> None:
     def fail(out: np.ndarray) -> None:
         out[0] = 1
