@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import scalar
 
 from robopolicy.core.files import write_text, writing
 
@@ -50,6 +53,35 @@ class Means:
         means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._counts = {}, {}
         return means
+
+
+class _Board:
+    """The file that TensorBoard reads; what an earlier attempt logged beyond `step` is hidden there.
+
+    torch's own writer has a thread, which shows a traceback where the disk is full; this one raises OSError.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = open(folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}", "xb")  # noqa: SIM115
+        self._records = RecordWriter(self._file)
+        start = SessionLog(status=SessionLog.START)
+        self._write(Event(step=step + 1, file_version="brain.Event:2"))
+        self._write(Event(step=step + 1, session_log=start))
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One point on each curve."""
+        for name, value in metrics.items():
+            self._write(Event(step=step, summary=scalar(name, value)))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        self._file.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
 
 
 class RunLog:
@@ -83,7 +115,7 @@ class RunLog:
         self._task = self._bar.add_task("", total=total, completed=step)
         with writing(out):
             _drop_after(self._path, step)
-            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+            self._board = _Board(out / "tensorboard", step)
 
     def __enter__(self) -> RunLog:
         self._bar.start()
@@ -94,7 +126,7 @@ class RunLog:
     ) -> None:
         self._bar.stop()
         with suppress(OSError) if error is not None else writing(self._path.parent):
-            self._board.close()  # which writes what is waiting
+            self._board.close()
 
     def advance(self, step: int) -> None:
         """Show how far the run is, at most a few times a second."""
@@ -113,8 +145,7 @@ class RunLog:
         with writing(self._path.parent):
             with open(self._path, "a") as file:
                 file.write(json.dumps({"step": step, "time": time.time(), **more, **numbers}) + "\n")
-            for name, value in metrics.items():
-                self._board.add_scalar(name, value, step)
+            self._board.add(step, metrics)
         losses = [f"{name[5:]} {value:.4g}" for name, value in metrics.items() if name.startswith("loss/")]
         if losses:
             self._say(step, f"loss {', '.join(losses)}")
