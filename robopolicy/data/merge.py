@@ -8,8 +8,8 @@ from pathlib import Path
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
 from robopolicy.core.files import replacing, writing
+from robopolicy.data import collected, origin
 from robopolicy.data import format as fmt
-from robopolicy.data import origin
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.writer import DatasetWriter
 
@@ -43,6 +43,7 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Dataset:
             for row, episode in source.in_turn():
                 writer.append(episode, videos=row.clips)
         origin.write(aside, (each for source in sources for each in source.origins))
+        collected.write_merged(aside, [source.root for source in sources])
     return open_dataset(out)
 
 
