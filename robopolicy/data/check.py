@@ -26,6 +26,7 @@ from robopolicy.core.spec import Image
 from robopolicy.data import files, journal, origin, video
 from robopolicy.data import format as fmt
 from robopolicy.data.assemble import own_part
+from robopolicy.data.collected import COLLECTED
 from robopolicy.data.damage import DamagedFileError
 from robopolicy.data.episodes import (
     FOLDER,
@@ -181,7 +182,7 @@ class _Checker:
         return _together(self.findings)
 
     def _own(self) -> None:
-        """What does not belong to single episodes: journal, quarantine, origin, tasks, our own file."""
+        """What does not belong to single episodes: journal, our own files, tasks."""
         total = self.info["total_episodes"]
         with self._blaming():
             journal.header(self.root)
@@ -192,6 +193,9 @@ class _Checker:
             files.read_quarantine(self.root)
         with self._blaming():
             origin.read(self.root)
+        with self._blaming():
+            if (self.root / COLLECTED).exists():
+                fmt.read_json(self.root / COLLECTED)
         with self._blaming():
             self.tasks = fmt.read_tasks(self.root)
         with self._blaming():
