@@ -133,12 +133,9 @@ def assemble(root: Path) -> int:
         try:
             _Assembly(root, known[0], known[1], committed, new).run()
         except OSError as error:
-            raise UnwrittenError(
-                f"{root} could not be assembled",
-                error,
-                f"{len(new)} finished episodes are safe in {root / journal.FOLDER}: free space, then open "
-                "the folder again",
-            ) from error
+            safe = f"{len(new)} finished episodes are safe in {root / journal.FOLDER}"
+            fix = f"{safe}: free space, then open the folder again"
+            raise UnwrittenError(f"{root} could not be assembled", error, fix) from error
     journal.clear(root)
     return len(new)
 

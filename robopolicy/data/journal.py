@@ -72,7 +72,11 @@ class Entry:
 
 
 def begin(root: Path, spec: Spec, robot_type: str) -> None:
-    """Say what the episodes to come are, so that they can be assembled without the recorder."""
+    """Say what the episodes to come are, so that they can be assembled without the recorder.
+
+    Raises:
+        UnwrittenError: the disk refuses.
+    """
     header = {"spec": json.loads(spec.to_json()), "robot_type": robot_type}
     try:
         (root / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -160,12 +164,9 @@ def write(
                 video.encode(path, episode.images[camera], fps=fps, codec=codec)
         publish(aside, root / FOLDER / f"{EPISODE}{index:06d}")
     except OSError as error:
-        safe = f"the {index} episodes before it are safe"
-        raise UnwrittenError(
-            f"episode {index} of {root} could not be written",
-            error,
-            f"{safe}: free space, then record into the same folder again",
-        ) from error
+        what = f"episode {index} of {root} could not be written"
+        fix = f"the {index} episodes before it are safe: free space, then record into the same folder again"
+        raise UnwrittenError(what, error, fix) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -37,9 +37,9 @@ def read(root: Path) -> tuple[dict[str, Any], ...]:
         for origin in origins:
             if strange := {name: origin.get(name) for name in _TEXTS if not _is_text(origin.get(name))}:
                 raise ValueError(f"{strange} is no text")
-            unknown = origin.get("unknown", [])
-            if not isinstance(unknown, list) or not all(isinstance(fact, str) for fact in unknown):
-                raise ValueError(f"unknown is {str(unknown)[:60]}, a list of facts is meant")
+            facts = origin.get("unknown", [])
+            if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
+                raise ValueError(f"unknown is {str(facts)[:60]}, a list of facts is meant")
         return tuple(origins)
 
 
