@@ -106,8 +106,9 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
     @hydra.main(version_base="1.3", config_path=str(share("configs")), config_name=name)
     def job(config: Any) -> None:
         plain = _plain(config)
-        if isinstance(plain.get("output", 0), str | None):
-            plain["output"] = str(_job_folder(plain["output"], overrides))
+        given = plain.get("output", "")
+        if given is None or (isinstance(given, str) and given):  # what is no path, the command refuses
+            plain["output"] = str(_job_folder(given, overrides))
         function(_complete(plain, name))
 
     # a job's folder is for its output alone, and named by us
@@ -142,7 +143,7 @@ def _job_folder(given: str | None, overrides: Sequence[str]) -> Path:
     own = [o for o in read(list(job.overrides.task)) if o.key_or_group not in same]
     own.sort(key=lambda o: o.key_or_group == "seed")
     levels = [f"{o.key_or_group}_{o.value()}".replace("/", "_") for o in own]
-    return Path(given or job.runtime.output_dir, *levels)
+    return Path(job.runtime.output_dir if given is None else given, *levels)
 
 
 def options(words: Words, **defaults: Any) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def code() -> str:
     roots = [share("assets")]
     for spec in map(find_spec, dict.fromkeys(packages)):
         if spec is not None:  # a plug-in whose package is gone runs no code
-            roots += map(Path, spec.submodule_search_locations or [spec.origin or ""])
+            roots += [Path(place) for place in spec.submodule_search_locations or [spec.origin] if place]
     digest = hashlib.sha256()
     for root in roots:
         for path in sorted([root] if root.is_file() else root.rglob("*")):
