@@ -63,7 +63,7 @@ def relabel(name: str, states: np.ndarray, names: tuple[str, ...]) -> tuple[np.n
             f"{' ...' if len(missing) > 3 else ''}; record with observe='state' or observe='all'"
         )
     met = goal.met(states[:, [names.index(known) for known in goal.looks_at]])
-    return (met.sum(axis=1) - met.shape[1]).astype(np.float32), met.all(axis=1)
+    return (met.sum(axis=1) - met.shape[1]).astype(np.float32), np.all(met, axis=1)
 
 
 suite = Suite(

@@ -9,7 +9,6 @@ import numpy as np
 from sim.ogbench.state import BUTTON, CENTRE, DM, DRAWER, GRIPPER, WINDOW
 from sim.ogbench.tasks import Domain
 
-_TOP = 0.1254  # m, of a button that nobody presses
 _ROBOT, _CUBE, _BUTTON = 19, 9, 4  # elements of the state
 
 
@@ -49,6 +48,7 @@ class Scene:
         buttons, fixtures = np.split(rest, [_BUTTON * len(domain.buttons)])
         cubes, buttons = cubes.reshape(-1, _CUBE), buttons.reshape(-1, _BUTTON)
         drawer, window = fixtures[[0, 2]] if domain.fixtures else (0.0, 0.0)
+        tops = np.reshape(domain.buttons, (-1, 3)) + np.outer(buttons[:, 2] / BUTTON, [0, 0, 1])
         return Scene(
             hand=robot[12:15] / DM + CENTRE,
             yaw=float(np.arctan2(robot[16], robot[15])),
@@ -57,7 +57,7 @@ class Scene:
             cubes=cubes[:, :3] / DM + CENTRE,
             yaws=np.arctan2(cubes[:, 8], cubes[:, 7]),
             on=buttons[:, 1] > 0.5,
-            tops=np.column_stack([np.reshape(domain.buttons, (-1, 2)), _TOP + buttons[:, 2] / BUTTON]),
+            tops=tops,
             drawer=drawer / DRAWER,
             window=window / WINDOW,
         )

@@ -20,7 +20,7 @@ class Domain:
         time_limit: control steps.
         arm: an arm at a table; otherwise a body in a maze.
         cubes: how many.
-        buttons: where each is, m.
+        buttons: where each is pressed, m.
         fixtures: there are a drawer and a window, each locked by one of the buttons.
         stacks: in collections, range of the chance that a cube goes onto another; drawn once per episode.
     """
@@ -31,7 +31,7 @@ class Domain:
     time_limit: int
     arm: bool = True
     cubes: int = 0
-    buttons: tuple[tuple[float, float], ...] = ()
+    buttons: tuple[tuple[float, float, float], ...] = ()
     fixtures: bool = False
     stacks: tuple[float, float] = (0.0, 0.0)
 
@@ -55,7 +55,7 @@ def _puzzle(rows: int, columns: int, usual: int, time_limit: int) -> Domain:
         usual=usual,
         time_limit=time_limit,
         buttons=tuple(
-            (0.425 + 0.1 * row - 0.05 * (rows - 1), 0.1 * column - 0.05 * (columns - 1))
+            (0.425 + 0.1 * row - 0.05 * (rows - 1), 0.1 * column - 0.05 * (columns - 1), 0.1254)
             for row in range(rows)
             for column in range(columns)
         ),
@@ -73,13 +73,14 @@ _ALL = (
     _cubes("double", 2, 500, (0.0, 0.25)),
     _cubes("triple", 3, 1000, (0.05, 0.35)),
     _cubes("quadruple", 4, 1000, (0.1, 0.5)),
+    _cubes("octuple", 8, 1500, (0.0, 0.35)),
     Domain(
         name="scene",
         description="set a cube, a drawer, a window and the two buttons that lock them as the goal has them",
         usual=2,
         time_limit=750,
         cubes=1,
-        buttons=((0.58, -0.05), (0.58, 0.05)),
+        buttons=((0.58, -0.05, 0.1254), (0.58, 0.05, 0.1212)),
         fixtures=True,
     ),
     _puzzle(3, 3, 4, 500),

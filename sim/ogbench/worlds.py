@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """OGBench's own environments, made so that the seed of a reset fixes all they draw.
 
 By themselves they also draw from action spaces that are made anew, without a seed, each time they are asked
