@@ -1,12 +1,14 @@
 """usage: robopolicy data info DIR ...
        robopolicy data check DIR ... [--quarantine]
-       robopolicy data convert FILE NEW_DIR [control_hz=, state=[..], cameras=[..], task=, text=]
+       robopolicy data convert FILE NEW_DIR [control_hz=, state=[..], cameras=[..], task=, text=,
+                                             semantics={mode: .., frame: ..}, success=]
        robopolicy data merge DIR DIR ... NEW_DIR
 
 info shows what datasets hold. check examines every file and says what is wrong, where, and the fix (exit
 status 1 while something is); with --quarantine damaged episodes are set aside, and readers skip them. convert
 reads OGBench's .npz, robomimic's .hdf5 and Diffusion Policy's .zarr or .zarr.zip; a task gives names and
-bounds, and refuses other data. merge writes the readable episodes of several datasets into a new one.
+bounds, and refuses other data; semantics and success say what a file does not. merge writes the readable
+episodes of several datasets into a new one.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ def convert(paths: Sequence[str], words: Words) -> None:
     from robopolicy.core.build import fill
     from robopolicy.data.convert import convert as convert_file
 
-    keys = options(words, control_hz=None, state=None, cameras=None, task=None, text="")
+    known = ("control_hz", "state", "cameras", "task", "semantics", "success")
+    keys = options(words, **dict.fromkeys(known), text="")
     fill(convert_file, keys, source=paths[0], out=paths[1])
     info(paths[-1:], split([]))
 

@@ -128,7 +128,7 @@ def _train(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.train.run import train
 
     config = compose("train", _train_words(run.settings, run.folder / "data"))
-    train(config, run.folder, report=report)
+    train(config, run.folder, report=report, again="start the quickstart again with the same settings")
     return {"steps": config["steps"], "batch_size": config["batch_size"]}
 
 

@@ -109,6 +109,7 @@ class Dataset:
         spec, success = self.spec, "not recorded"
         if fmt.SUCCESS in self.features:
             success = f"{self.load('state').success.sum()} of {self.num_episodes} episodes"
+            success += origin.unknown(self.origins, "success")
         cameras = tuple(f"{name} {image.width}x{image.height}" for name, image in spec.images.items())
         origins = tuple(origin.describe(each) for each in self.origins)
         return {
@@ -117,7 +118,7 @@ class Dataset:
             "success": (success,),
             "state": spec.state.names,
             "action": spec.action.names,
-            "control": (spec.semantics.mode, spec.semantics.frame),
+            "control": (spec.semantics.mode, spec.semantics.frame + origin.unknown(self.origins, "control")),
             "cameras": cameras or ("none",),
         }
 

@@ -47,7 +47,7 @@ class DatasetWriter:
             )
         for image in spec.images.values():  # rather than after the first episode
             codec_for(image.height, image.width, codec)
-        self._lock: Lock | None = Lock(self.root, doing="recording")
+        self._lock: Lock | None = Lock(self.root, doing="recording", kind="dataset")
         try:
             self._open(robot_type)
         except BaseException:

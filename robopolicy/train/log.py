@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,8 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from robopolicy.core.errors import UserError
-from robopolicy.core.files import write_text
+from robopolicy.core.files import write_text, writing
 
 LINE_EVERY_S = 30.0  # between plain lines, where there is no terminal to draw a bar on
 SHOW_EVERY_S = 0.2  # between two moves of the bar
@@ -81,11 +81,9 @@ class RunLog:
             speed_estimate_period=60,
         )
         self._task = self._bar.add_task("", total=total, completed=step)
-        try:
+        with writing(out):
             _drop_after(self._path, step)
             self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
-        except OSError as error:
-            raise _disk(error, out) from error
 
     def __enter__(self) -> RunLog:
         self._bar.start()
@@ -95,7 +93,8 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        self._board.close()
+        with suppress(OSError) if error is not None else writing(self._path.parent):
+            self._board.close()  # which writes what is waiting
 
     def advance(self, step: int) -> None:
         """Show how far the run is, at most a few times a second."""
@@ -111,13 +110,11 @@ class RunLog:
     def write(self, step: int, metrics: Mapping[str, float], **more: Any) -> None:
         """One line of JSON and one point on each curve; a number that is not finite is written as null."""
         numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        try:
+        with writing(self._path.parent):
             with open(self._path, "a") as file:
                 file.write(json.dumps({"step": step, "time": time.time(), **more, **numbers}) + "\n")
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
-        except OSError as error:
-            raise _disk(error, self._path) from error
         losses = [f"{name[5:]} {value:.4g}" for name, value in metrics.items() if name.startswith("loss/")]
         if losses:
             self._say(step, f"loss {', '.join(losses)}")
@@ -132,14 +129,16 @@ class RunLog:
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `log.jsonl`, oldest first; a line cut short by a kill is left out."""
+    """The lines of a run's `log.jsonl`, oldest first; one that was cut short or damaged is left out."""
     lines = []
     path = out / "log.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for raw in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            lines.append(json.loads(line))
-        except ValueError:
+            line = json.loads(raw)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
     return lines
 
 
@@ -147,9 +146,3 @@ def _drop_after(path: Path, step: int) -> None:
     lines = [line for line in read_log(path.parent) if line["step"] <= step]
     if path.exists():
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _disk(error: OSError, path: Path) -> UserError:
-    return UserError(
-        f"could not write {path}: {error.strerror or error}; free some space. Checkpoints are intact"
-    )

@@ -77,6 +77,7 @@ def _source(path: Path, archive: zipfile.ZipFile) -> Source:
         action_size=columns["actions"].shape[1],
         takes=takes,
         usual_hz=20.0,  # in its manipulation tasks
+        tells_success="masks" in columns,
         in_order=True,
         origin={"simulator": "ogbench", "task": named["task"]} if named else {},
     )
