@@ -1,6 +1,6 @@
 """A task of OGBench as a `gymnasium.Env`.
 
-Reference: Park et al. 2024, arXiv:2410.20092, whose single tasks these are. What differs from using the
+Reference: Park et al. 2025, arXiv:2410.20092, whose single tasks these are. What differs from using the
 package directly:
 
 - The seed of a reset fixes the whole episode, teleporters included.
@@ -78,7 +78,10 @@ class OGBenchEnv(gymnasium.Env):
         domain, number = split(task)
         anywhere = start == "anywhere"
         if anywhere and not domain.arm:
-            raise ConfigError(f"start is 'anywhere', which is of the arm's tasks; leave it out for {task}")
+            raise ConfigError(
+                f"start is 'anywhere', as in collections, for which there is nobody in {task}; the play and "
+                "noisy sets are of the tasks with an arm"
+            )
         in_range("OGBenchEnv", least=1, time_limit=time_limit)
         in_range("OGBenchEnv", least=1, most=1024, image_size=image_size)
         self._sparse, self._terminate = reward == "sparse", terminate

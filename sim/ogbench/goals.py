@@ -59,11 +59,7 @@ class Goal:
 def goal_of(task: str) -> Goal:
     """The goal of a task."""
     domain, number = split(task)
-    world = make(domain, number)
-    try:
-        return Goal(parts=tuple(_parts(domain, world.task_infos[number - 1])))
-    finally:
-        world.close()
+    return Goal(parts=tuple(_parts(domain, make(domain, number).task_infos[number - 1])))
 
 
 def _parts(domain: Domain, told: Mapping[str, Any]) -> list[Part]:

@@ -1,8 +1,8 @@
 """Who plays in the scenes of the arm: random goals, one after another, carried out by OGBench's oracles.
 
 Like any demonstrator here it sees states alone. What the oracles ask for is read from these, and the goals
-are drawn here, as often and from the same places as in OGBench's collections; so a seed fixes an episode,
-which it does not there.
+are drawn here, as often and from the same places as in OGBench's collections. What differs from these: a
+seed fixes an episode, and the first action for a new goal is not one for the goal before.
 """
 
 from __future__ import annotations
@@ -104,16 +104,16 @@ class _Row:
 
     def next(self, scene: Scene) -> np.ndarray:
         """The action `[A]` to command now, which may be out of bounds."""
+        seconds = self._dt * self._ticks
+        self._ticks += 1
         if self._target is None or self._oracles[self._target.kind].done:
             self._target = draw(self._rng, self._domain, scene, bounds=self._bounds, stack=self._stack)
             with drawing_from(self._draws):
-                self._oracles[self._target.kind].reset(None, self._target.told(scene, self._dt * self._ticks))
-        oracle, told = self._oracles[self._target.kind], self._target.told(scene, self._dt * self._ticks)
-        self._ticks += 1
+                self._oracles[self._target.kind].reset(None, self._target.told(scene, seconds))
+        oracle, told = self._oracles[self._target.kind], self._target.told(scene, seconds)
         if self._rng.random() < self._random_action:
             return self._rng.uniform(-1, 1, len(_SPREAD))
-        action = oracle.select_action(None, told)
-        return action + self._noise * _SPREAD * self._rng.normal(size=len(_SPREAD))
+        return oracle.select_action(None, told) + self._noise * _SPREAD * self._rng.normal(size=len(_SPREAD))
 
 
 def _oracles(domain: Domain, quality: Quality, env: Any) -> dict[str, Any]:
@@ -122,12 +122,12 @@ def _oracles(domain: Domain, quality: Quality, env: Any) -> dict[str, Any]:
     kinds += ["drawer", "window"] * domain.fixtures
     found = {}
     for kind in kinds:
-        options: dict[str, Any] = (
-            {"gripper_always_closed": True} if kind == "button" and not domain.cubes else {}
-        )
+        # With nothing to grasp the gripper stays closed.
+        options = {"gripper_always_closed": True} if kind == "button" and not domain.cubes else {}
         if quality.plans:
-            options |= {"noise": quality.noise, "noise_smoothing": quality.smoothing}
-            found[kind] = _PLANNERS[kind](env=env, **options)
+            found[kind] = _PLANNERS[kind](
+                env=env, noise=quality.noise, noise_smoothing=quality.smoothing, **options
+            )
         else:
             found[kind] = _REACTERS[kind](env=env, min_norm=quality.min_norm, **options)
     return found

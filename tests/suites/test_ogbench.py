@@ -257,7 +257,7 @@ def test_mistakes_name_the_fix():
         make_env("antmaze-medium-task1", cameras=["bak"])
     with pytest.raises(UnknownNameError, match="no reward 'sprse'; did you mean 'sparse'"):
         make_env("cube-single-task1", reward="sprse")
-    with pytest.raises(ConfigError, match="start is 'anywhere', which is of the arm's tasks"):
+    with pytest.raises(ConfigError, match=r"start is 'anywhere', .* nobody in antmaze-medium-task1"):
         make_env("antmaze-medium-task1", start="anywhere")
     with pytest.raises(ConfigError, match="antmaze-medium-task1 has no demonstrator"):
         make_expert("antmaze-medium-task1")
