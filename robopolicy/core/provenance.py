@@ -17,7 +17,8 @@ from typing import Any
 from robopolicy.core import build, suites
 from robopolicy.core.share import checkout, share
 
-PACKAGES = ("robopolicy", "torch", "numpy", "safetensors", "mujoco", "gymnasium", "dm-control", "metaworld")
+SIMULATORS = ("mujoco", "gymnasium", "dm-control", "metaworld", "ogbench")
+PACKAGES = ("robopolicy", "torch", "numpy", "safetensors", *SIMULATORS)
 
 
 def provenance() -> dict[str, Any]:
