@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,10 @@ def collect(
             f"episodes {episodes} from seed {seed}: give at least one episode, and seeds below "
             f"{suites.COLLECTION.stop}, where those of evaluation begin"
         )
-    with DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer:
-        log = _Progress(out, request)
+    with (
+        DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer,
+        _Progress(out, request, writer) as log,
+    ):
         begun = log.read(writer.num_episodes)
         again = writer.num_episodes - begun.episodes  # written already, of the block that was cut off
         blocks = [
@@ -203,12 +205,21 @@ class _Begun:
         in_range(least=0, seeds=self.seeds, episodes=self.episodes)
 
 
-class _Progress:
-    """How many seeds are used up, and how many episodes the dataset held by then."""
+class _Progress(AbstractContextManager["_Progress"]):
+    """How many seeds are used up, and how many episodes the dataset held by then.
 
-    def __init__(self, out: Path, request: Request) -> None:
-        self._path = out / collected.COLLECTED
+    Where it is left with nothing recorded, it leaves nothing: a folder that holds no dataset takes none.
+    """
+
+    def __init__(self, out: Path, request: Request, writer: DatasetWriter) -> None:
+        self._path, self._writer = out / collected.COLLECTED, writer
         self._request = json.loads(json.dumps(request.to_plain()))  # as it is read again
+
+    def __exit__(self, *_: object) -> None:
+        if not self._writer.num_episodes:
+            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's file is in it
+                self._path.parent.rmdir()
 
     def read(self, held: int) -> _Begun:
         """Where to go on, in a dataset that holds `held` episodes."""
