@@ -5,6 +5,8 @@ DEV := .venv/.complete-dev-$(KEY)
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: run test lint bench interop fuzz
+# What holds a space wants quotes of its own, as for fewer demonstrations:
+#     make run ARGS="task=tabletop/reach 'demonstrations={expert: 10, mixed: 5}'"
 run: $(BASE)            ## collect, train, evaluate and report on tabletop/pick_place; ARGS="task=... seed=..."
 	.venv/bin/robopolicy quickstart $(ARGS)
 
