@@ -26,7 +26,8 @@ TRIES = 100  # a folder that so many times is not there is no race with a holder
 GL = {  # what makes each of MuJoCo's backends draw
     "egl": "sudo apt install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri",
     "osmesa": "sudo apt install libosmesa6",
-    "glfw": "sudo apt install libgl1 libglfw3 xvfb, then xvfb-run -a robopolicy ...",
+    "glfw": "sudo apt install libgl1 libglfw3 xvfb && xvfb-run -a "
+    f"{shlex.quote(sys.executable)} -m robopolicy.cli.main doctor",
 }
 
 
