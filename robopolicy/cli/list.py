@@ -7,6 +7,7 @@ recipes in configs/exp.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -71,10 +72,13 @@ def recipes() -> dict[str, str]:
 
 
 def described(group: str) -> dict[str, str]:
-    """The options of a configuration group, each with the comment on its first line."""
+    """The options of a configuration group, each with the first sentence of its first comment."""
     folder = share("configs") / group
-    rows = {}
-    for path in sorted(folder.glob("*.yaml")):
-        comments = [re.match(r"#\s*(.+)", line) for line in path.read_text().splitlines()]
-        rows[path.stem] = next((found[1] for found in comments if found and not found[1].startswith("@")), "")
-    return rows
+    return {path.stem: _first_sentence(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
+
+
+def _first_sentence(text: str) -> str:
+    """The comment up to a full stop that a space or the comment's end follows; `# @` is Hydra's own."""
+    lines = itertools.dropwhile(lambda line: not re.match(r"#\s*[^@\s]", line), text.splitlines())
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return re.split(r"(?<=\.)\s", " ".join(line.lstrip("# ") for line in comment), maxsplit=1)[0]
