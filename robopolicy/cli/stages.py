@@ -8,17 +8,17 @@ checkpointed and blocks that are evaluated are not done again.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robopolicy.cli.pipeline import Report, Run, Stage
 from robopolicy.core.build import fill
-from robopolicy.core.errors import ConfigError
+from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.machine import num_workers
 from robopolicy.core.ranges import in_range
-from robopolicy.core.suites import demonstrator, find
+from robopolicy.core.suites import demonstrator, find, make_env
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,21 @@ class Settings:
                 f"recipe is '{self.recipe}', which has observe={training.observe}, but quickstart records "
                 "states alone; take another recipe, or collect and train by hand"
             )
+        if training.elements is not None:
+            self._require(training.observe, training.elements)
+
+    def _require(self, observe: str, elements: Sequence[str]) -> None:
+        """Refuse a recipe that is to see what the task does not show."""
+        env = make_env(self.task)
+        try:
+            env.spec.observe(observe, elements)
+        except UnknownNameError as error:
+            raise ConfigError(
+                f"recipe is '{self.recipe}', but {self.task} does not show all that it sees; name another "
+                f"with recipe= (pick_place_flow sees the whole state): {error}"
+            ) from error
+        finally:
+            env.close()
 
 
 def stages() -> tuple[Stage, ...]:
@@ -177,7 +192,7 @@ def _report(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.cli.recording import record_results, report_results
     from robopolicy.evaluate.report import StageLine
 
-    begun = time.monotonic()
+    begun = time.monotonic() - run.spent("report")
     films = record_results(_results(run), recording(run), progress=report)
     report_results(
         _results(run),

@@ -146,10 +146,6 @@ def test_unknown_policy(mistake, made) -> None:
         (["quickstart", "test_episodes=0"], "test_episodes is 0"),
         (["quickstart", "recipe=pick_place_folw"], "did you mean"),
         (["quickstart", "recipe=pick_place_flow_pixels"], "observe=pixels"),
-        (
-            ["quickstart", "task=metaworld/reach-v3"],
-            "'pick_place_flow_uneven', which does not suit metaworld/",
-        ),
         (["train", "output=5"], "output is 5"),
         (["train", "optim.betas=[1.5,0.9]"], "optim: betas[0] is 1.5; it must be at least 0 and below 1"),
         (["train", "optim.betas=[0.9]"], "betas is [0.9]; 2 values are meant"),

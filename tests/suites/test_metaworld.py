@@ -7,7 +7,9 @@ import gymnasium.utils.env_checker
 import numpy as np
 import pytest
 
-from robopolicy.core.errors import SpecMismatchError, UnknownNameError
+from robopolicy.cli.compose import compose
+from robopolicy.cli.stages import Settings
+from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError
 from robopolicy.core.machine import GL
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.testing import check_env
@@ -127,6 +129,8 @@ def test_dense_rewards_and_an_episode_that_goes_on():
 def test_mistakes_name_the_fix():
     with pytest.raises(UnknownNameError, match=r"no camera 'front'.*corner"):
         make_env("reach-v3", cameras=["front"])
+    with pytest.raises(ConfigError, match=r"_uneven', but .* name another with recipe= .* '\*\.pos'; known"):
+        Settings(**compose("quickstart", ["task=metaworld/reach-v3"]))
     with pytest.raises(UnknownNameError, match="no reward 'dnse'; did you mean 'dense'"):
         make_env("reach-v3", reward="dnse")
 
