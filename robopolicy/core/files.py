@@ -31,15 +31,11 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def aside_of(path: Path) -> Path:
-    """A name beside `path` that only this process writes to, and that no reader's pattern matches."""
-    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write a file or a folder to: it becomes `path` when the block succeeds, else it is removed.
 
+    It is beside `path`, only this process writes to it, and no reader's pattern matches it.
     What processes that were killed while they wrote `path` left behind is removed first.
 
     Raises:
@@ -51,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
             name, _, process = item.name.rpartition(".tmp-")
             if name == f".{path.name}" and process.isdecimal() and not is_alive(int(process)):
                 _remove(Path(item.path))
-    aside = aside_of(path)
+    aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     _remove(aside)
     try:
         yield aside

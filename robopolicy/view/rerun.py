@@ -15,6 +15,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 
 import numpy as np
@@ -22,7 +23,7 @@ import rerun as rr
 import rerun.blueprint as rrb
 
 from robopolicy.core.errors import UserError
-from robopolicy.core.files import aside_of, publish
+from robopolicy.core.files import replacing
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
 
@@ -50,13 +51,12 @@ class RerunWriter:
         self.spec, self._row = spec, row
         self._frame, self._episode, self._tick = 0, -1, 0
         self._path = Path(path)
-        self._aside = aside_of(self._path)
         self._stream = rr.RecordingStream(name)
         with self._writing():
             if self._path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._aside.touch()
+            TemporaryFile(dir=self._path.parent).close()  # a disk that refuses does so now
         self._held = self._stream.memory_recording()
         self._stream.send_blueprint(_blueprint(spec), make_active=False)
 
@@ -68,12 +68,10 @@ class RerunWriter:
     ) -> None:
         try:
             if kind is None:
-                with self._writing():
-                    self._aside.write_bytes(self._held.drain_as_bytes())
-                    publish(self._aside, self._path)
+                with self._writing(), replacing(self._path) as aside:
+                    aside.write_bytes(self._held.drain_as_bytes())
         finally:
             self._stream.disconnect()
-            self._aside.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

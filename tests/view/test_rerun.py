@@ -23,8 +23,11 @@ def test_a_recording_is_whole_and_holds_every_step_of_its_row(tmp_path):
     envs = [PointMass(cameras=True), PointMass(cameras=True)]
     agent = Executor(ToGoal(), env_spec=envs[0].spec)
     path = tmp_path / "films" / "episode.rrd"
+    path.parent.mkdir()
+    path.with_name(f".episode.rrd.tmp-{2**30}").touch()  # of a process that was killed while it wrote
     with RerunWriter(path, spec=envs[0].spec, row=1) as writer:
         lengths = [run_episodes(envs, agent, seeds, [writer])[1].length for seeds in ([0, 1], [2, 3])]
+    assert list(path.parent.iterdir()) == [path]
     rerun("verify", str(path))
     rows: Counter[str] = Counter()
     for count, entity in re.findall(r"Chunk\(.*?\) with (\d+) rows.*? - (/\S+) ", rerun("print", str(path))):
