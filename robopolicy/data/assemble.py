@@ -36,7 +36,8 @@ _log = logging.getLogger(__name__)
 def recover(root: Path) -> int:
     """Assemble what a killed recorder left behind; returns how many episodes that saved.
 
-    Does nothing, and returns 0, where no journal is or where its recorder is still alive.
+    Does nothing, and returns 0, where no journal is or where its recorder is still alive; nor where nothing
+    was finished yet, for without its journal the folder would take no recording any more.
     """
     if journal.header(root) is None:
         return 0
@@ -45,6 +46,8 @@ def recover(root: Path) -> int:
     except UserError:
         return 0
     with lock:
+        if not (root / fmt.INFO).exists() and not journal.entries(root, committed=0):
+            return 0
         saved = assemble(root)
     if saved:
         _log.warning("%s: %d episodes of a recorder that was killed were recovered", root, saved)

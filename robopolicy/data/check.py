@@ -1,7 +1,8 @@
 """Examines a dataset without trusting it, and sets damaged episodes aside.
 
 Every finding names the file, the episodes it belongs to where it does, and the fix. Quarantine changes no
-data: it lists episodes in `meta/quarantine.json`, and the reader skips them and says how many they are.
+data: it lists episodes in `meta/quarantine.json`, and the reader skips them and says how many they are. What
+is wrong with these is found again, and settled.
 
 The statistics of columns are compared with all values. Those of videos are compared with the mean of a few
 frames, so a small error in them is not found; their quantiles, and any statistics of pictures within data
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from robopolicy.data.episodes import (
     count_problems,
     episode_row,
     lost_episodes,
+    require_counts,
     scan_rows,
     span,
 )
@@ -41,6 +43,7 @@ from robopolicy.data.lerobot import Dataset
 from robopolicy.data.stats import FIRST, QUANTILES, wrong_form, wrong_levels, wrong_values
 
 _SET_ASIDE = "restore the file, or set the episode aside with --quarantine"
+_SETTLED = "nothing to do: it is set aside, and readers skip it"
 _OPEN = "finish recording, or open the dataset once"
 _TOLERANCE_S = 1e-4  # LeRobot's own
 _PICTURES = 32  # frames of a camera that are decoded
@@ -55,12 +58,14 @@ class Finding:
         episodes: those that must be set aside for it; none where the whole dataset is concerned.
         message: what is wrong, with the value.
         fix: what to do.
+        settled: nothing, since the episodes are set aside already.
     """
 
     where: str
     episodes: tuple[int, ...]
     message: str
     fix: str
+    settled: bool = False
 
     def __str__(self) -> str:
         episodes = f", {span(self.episodes)}" if self.episodes else ""
@@ -82,12 +87,12 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.findings
+        """Whether nothing is wrong but with episodes that are set aside."""
+        return all(finding.settled for finding in self.findings)
 
     @property
     def damaged(self) -> dict[int, list[str]]:
-        """The reasons of each episode that should be set aside."""
+        """The reasons of each episode that should be set aside, or is already."""
         reasons: dict[int, list[str]] = {}
         for finding in self.findings:
             for episode in finding.episodes:
@@ -111,7 +116,7 @@ def check(path: str | Path) -> Report:
             raise
         problem, fix = error.problem, error.fix
         if waiting := sum(1 for _ in (root / journal.FOLDER).glob(f"{journal.EPISODE}*")):
-            problem, fix = f"{problem}, but {waiting} recorded episodes wait", _OPEN
+            problem, fix = f"{problem}; {waiting} recorded episodes wait", _OPEN
         finding = Finding(where=_name(root, error.path), episodes=(), message=problem, fix=fix)
         return Report(findings=(finding,), num_episodes=0, num_frames=0)
     return Report(
@@ -151,15 +156,17 @@ class _Checker:
         }
         self.tasks: dict[int, str] | None = None
         self.all_ours = False
+        self.aside: Collection[int] = ()
         self.findings: list[Finding] = []
 
     def run(self) -> tuple[Finding, ...]:
         """All that is wrong."""
         self._own()
         rows, damage = scan_rows(self.root)
+        settled = self._excused(rows, damage)
         for error in damage:
-            self._blame(error)
-        self._counts(rows)
+            self._blame(error, settled=settled)
+        self._counts(rows, settled=settled)
         by_file: dict[Path, list[EpisodeRow]] = {}
         clips: dict[str, dict[Path, list[EpisodeRow]]] = {camera: {} for camera in self.cameras}
         for raw in rows:
@@ -176,7 +183,9 @@ class _Checker:
             pictures[self.cameras[camera]] = self._pictures(camera, whole)
         with self._blaming():
             self._stats(pictures)
-        if not self.findings:  # the reader has the last word on what it can read
+        if all(
+            finding.settled for finding in self.findings
+        ):  # the reader has the last word on what it can read
             with self._blaming():
                 Dataset(self.root).load("state")
         return _together(self.findings)
@@ -190,7 +199,7 @@ class _Checker:
                 message = f"{len(waiting)} recorded episodes are not part of the dataset yet"
                 self._say(journal.FOLDER, None, message, _OPEN)
         with self._blaming():
-            files.read_quarantine(self.root)
+            self.aside = files.read_quarantine(self.root)
         with self._blaming():
             origin.read(self.root)
         with self._blaming():
@@ -203,9 +212,18 @@ class _Checker:
                 # lerobot, where it recorded too, merges quantiles, which only approximates them
                 self.all_ours = sum(len(batch["seeds"]) for batch in own_part(self.root)[1]) == total
 
-    def _counts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _excused(self, rows: Sequence[Mapping[str, Any]], damage: Sequence[DamagedFileError]) -> bool:
+        """Whether episodes that are missing, and set aside, are all that the counts lack."""
+        try:
+            require_counts(self.root, self.info, rows, damage, self.aside)
+        except DamagedFileError:
+            return False
+        return not set(lost_episodes(self.info, rows)).isdisjoint(self.aside)
+
+    def _counts(self, rows: Sequence[Mapping[str, Any]], *, settled: bool) -> None:
         for problem in count_problems(self.info, rows):
-            self._say(fmt.INFO, None, problem, "correct the count, or restore the episodes")
+            fix = "correct the count, or restore the episodes"
+            self._say(fmt.INFO, None, problem, fix, settled=settled)
         for index in lost_episodes(self.info, rows):
             self._say(FOLDER, index, "the episode is missing", _SET_ASIDE)
         for index, times in sorted(Counter(row["episode_index"] for row in rows).items()):
@@ -297,14 +315,18 @@ class _Checker:
             if problem is not None:
                 self._say(fmt.STATS, None, f"{key}: {problem}", "merge the dataset into a new one")
 
-    def _say(self, where: str, episode: int | None, message: str, fix: str) -> None:
+    def _say(self, where: str, episode: int | None, message: str, fix: str, *, settled: bool = False) -> None:
         episodes = () if episode is None else (episode,)
-        self.findings.append(Finding(where=where, episodes=episodes, message=message, fix=fix))
+        settled = settled or episode in self.aside
+        fix = _SETTLED if settled else fix
+        self.findings.append(
+            Finding(where=where, episodes=episodes, message=message, fix=fix, settled=settled)
+        )
 
-    def _blame(self, error: DamagedFileError, *episodes: int) -> None:
+    def _blame(self, error: DamagedFileError, *episodes: int, settled: bool = False) -> None:
         fix = _SET_ASIDE if episodes else error.fix
         for episode in episodes or (None,):
-            self._say(_name(self.root, error.path), episode, error.problem, fix)
+            self._say(_name(self.root, error.path), episode, error.problem, fix, settled=settled)
 
     @contextlib.contextmanager
     def _blaming(self, *episodes: int) -> Iterator[None]:

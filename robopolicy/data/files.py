@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Image
 from robopolicy.data import format as fmt
+from robopolicy.data import journal
 from robopolicy.data.damage import CHECK, DamagedFileError, count, parsing
 
 _VECTORS, _SCALARS = (
@@ -23,12 +25,12 @@ def read_info(root: Path) -> dict[str, Any]:
     """`meta/info.json`, with what this reader relies on checked.
 
     Raises:
+        DatasetError: there is no dataset.
         DamagedFileError: names the key, its value and what is meant.
     """
     path = root / fmt.INFO
     if not path.exists():
-        problem = f"is missing: {root} is not a finished dataset, or nothing was recorded in it"
-        raise DamagedFileError(path, problem)
+        raise _no_info(root)
     info = fmt.read_json(path)
 
     def require(ok: object, key: str, want: str) -> None:
@@ -63,6 +65,17 @@ def read_info(root: Path) -> dict[str, Any]:
     if any(feature["dtype"] == "video" for feature in features.values()):
         fmt.resolve(root, info.get("video_path"), video_key="v", chunk_index=0, file_index=0)
     return info
+
+
+def _no_info(root: Path) -> DatasetError:
+    if (root / journal.FOLDER).is_dir():
+        problem = f"is missing: {root} is being recorded, or its recording was interrupted"
+        return DamagedFileError(
+            root / fmt.INFO, problem, "let it finish, or record again with the same output"
+        )
+    if any((root / part).is_dir() for part in ("data", "meta")):
+        return DamagedFileError(root / fmt.INFO, f"is missing: {root} is not a finished dataset")
+    return DatasetError(f"there is no dataset at {root}; give a folder that holds one, or record one first")
 
 
 def _wrong_feature(key: str, feature: object) -> str | None:

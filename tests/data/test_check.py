@@ -65,8 +65,12 @@ def assert_found(root: Path, said: str, *, where: str, episodes: set[int]) -> Re
 
 
 def assert_the_rest_reads(root: Path, report: Report, lost: set[int]) -> None:
-    """After quarantine the rest reads as it was written."""
+    """After quarantine the rest reads as it was written, and what was wrong with the lost is settled."""
     assert set(quarantine(root, report)) == lost
+    again = check(root)
+    assert all(finding.settled for finding in again.findings if finding.episodes)
+    assert again.damaged == report.damaged
+    assert "--quarantine" not in "".join(map(str, again.findings))
     dataset = open_dataset(root)
     assert set(dataset.episodes) == set(range(4)) - lost
     store = dataset.load()
@@ -88,6 +92,7 @@ def test_a_truncated_file_costs_its_own_episodes(root: Path, caplog: pytest.LogC
     report = assert_found(root, "cannot be read", where=LATER_DATA, episodes={2, 3})
     with caplog.at_level(logging.WARNING):
         assert_the_rest_reads(root, report, {2, 3})
+    assert check(root).ok
     assert "2 quarantined episodes are skipped" in caplog.text
 
 
@@ -97,6 +102,10 @@ def test_a_dataset_without_its_info_is_a_finding_and_no_dataset_is_a_mistake(roo
     (root / fmt.INFO).unlink()
     assert_found(root, "is missing", where=fmt.INFO, episodes=set())
     writer = DatasetWriter(root / "new", spec=SPEC)
+    killed = shutil.copytree(root / "new", root / "killed")
+    for path in (root / "new", killed, killed):  # opened once, it is what it was
+        with pytest.raises(DatasetError, match=r"is being recorded, .* record again with the same output"):
+            open_dataset(path)
     writer.append(EPISODES[0])
     (root / "new" / "meta").mkdir()
     assert_found(root / "new", "1 recorded episodes wait", where=fmt.INFO, episodes=set())
@@ -146,6 +155,7 @@ def test_a_missing_episode(root: Path) -> None:
     assert_the_rest_reads(
         root, assert_found(root, "the episode is missing", where="meta/episodes", episodes={1}), {1}
     )
+    assert check(root).ok  # the counts, too, lack that one only
 
 
 def test_a_flipped_count(root: Path) -> None:
@@ -208,7 +218,9 @@ def test_a_broken_video(root: Path) -> None:
 def test_quarantine_adds_up_and_a_damaged_one_is_named(root: Path) -> None:
     change(root / DATA, "timestamp", 0, 0.5)
     quarantine(root, check(root))
+    assert check(root).ok
     change(root / LATER_DATA, "action", 0, [np.inf, 0.0])
+    assert [finding.settled for finding in check(root).findings] == [True, False]
     assert set(quarantine(root, check(root))) == {0, 2}
     (root / fmt.QUARANTINE).write_text("[]")
     with pytest.raises(DatasetError, match=r"quarantine\.json: is damaged"):
