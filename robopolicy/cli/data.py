@@ -5,9 +5,10 @@
        robopolicy data merge DIR DIR ... NEW_DIR
 
 info shows what datasets hold. check examines every file and says what is wrong, where, and the fix (exit
-status 1); with --quarantine damaged episodes are set aside, for readers to skip. convert reads OGBench's
-.npz, robomimic's .hdf5 and Diffusion Policy's .zarr or .zarr.zip; a task gives names and bounds, and refuses
-other data; semantics and success say what a file does not. merge writes what is readable into a new dataset.
+status 1); with --quarantine damaged episodes are set aside, for readers to skip (status 0 from then on, if
+nothing else is wrong). convert reads OGBench's .npz, robomimic's .hdf5 and Diffusion Policy's .zarr or
+.zarr.zip; a task gives names and bounds, and refuses other data; semantics and success say what a file does
+not. merge writes what is readable into a new dataset.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def info(paths: Sequence[str], words: Words) -> None:
 
 
 def check(paths: Sequence[str], words: Words) -> int:
-    """Print every finding; 1 while something is wrong."""
+    """Print every finding; 1 while something is wrong that is not set aside."""
     from robopolicy.data import check as checks
 
     options(words)

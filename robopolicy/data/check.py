@@ -44,6 +44,7 @@ from robopolicy.data.stats import FIRST, QUANTILES, wrong_form, wrong_levels, wr
 
 _SET_ASIDE = "restore the file, or set the episode aside with --quarantine"
 _SETTLED = "nothing to do: it is set aside, and readers skip it"
+_RETURN = "restore their files and delete it, or choose another dataset"
 _OPEN = "finish recording, or open the dataset once"
 _TOLERANCE_S = 1e-4  # LeRobot's own
 _PICTURES = 32  # frames of a camera that are decoded
@@ -183,11 +184,14 @@ class _Checker:
             pictures[self.cameras[camera]] = self._pictures(camera, whole)
         with self._blaming():
             self._stats(pictures)
-        if all(
-            finding.settled for finding in self.findings
-        ):  # the reader has the last word on what it can read
+        if all(finding.settled for finding in self.findings):
+            # the reader has the last word on what it can read
             with self._blaming():
-                Dataset(self.root).load("state")
+                dataset = Dataset(self.root)
+                if self.aside and not dataset.episodes:
+                    self._say(fmt.QUARANTINE, None, "every episode is set aside", _RETURN)
+                else:
+                    dataset.load("state")
         return _together(self.findings)
 
     def _own(self) -> None:

@@ -120,6 +120,9 @@ def test_one_fault_of_several_episodes_is_said_once_and_names_them(root: Path) -
     (root / DATA).unlink()
     (finding,) = [f for f in check(root).findings if f.where == DATA]
     assert str(finding).startswith(f"{DATA}, episodes 0 to 1: ")
+    (root / LATER_DATA).unlink()
+    quarantine(root, check(root))
+    assert_found(root, "every episode is set aside", where=fmt.QUARANTINE, episodes=set())
     assert span([7]) == "episode 7"
     assert span([0, 1, 2, 5, 8, 9]) == "episodes 0 to 2, 5, 8 to 9"
     assert span(range(0, 100, 2)).endswith("22 ... 50 in all")
