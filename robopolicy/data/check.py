@@ -59,7 +59,7 @@ class Finding:
         episodes: those that must be set aside for it; none where the whole dataset is concerned.
         message: what is wrong, with the value.
         fix: what to do.
-        settled: nothing, since the episodes are set aside already.
+        settled: nothing is left to do, since the episodes are set aside already.
     """
 
     where: str
