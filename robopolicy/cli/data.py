@@ -4,11 +4,10 @@
                                              semantics={mode: .., frame: ..}, success=]
        robopolicy data merge DIR DIR ... NEW_DIR
 
-info shows what datasets hold. check examines every file and says what is wrong, where, and the fix (exit
-status 1); with --quarantine damaged episodes are set aside, for readers to skip (status 0 from then on, if
-nothing else is wrong). convert reads OGBench's .npz, robomimic's .hdf5 and Diffusion Policy's .zarr or
-.zarr.zip; a task gives names and bounds, and refuses other data; semantics and success say what a file does
-not. merge writes what is readable into a new dataset.
+info shows what datasets hold. check examines every file and says what is wrong, where, and the fix (status
+1); --quarantine sets damaged episodes aside: readers skip them, check minds the rest. convert reads OGBench's
+.npz, robomimic's .hdf5 and Diffusion Policy's .zarr or .zarr.zip; a task gives names and bounds, and refuses
+other data; semantics and success say what a file does not. merge writes what is readable into a new dataset.
 """
 
 from __future__ import annotations
