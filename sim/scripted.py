@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Noise:
             raise ConfigError(f"expert: noise is {self.noise}; [least, most], from 0 up, is meant")
 
 
+N = TypeVar("N", bound=Noise)
+
 PRESETS = {
     "expert": Noise(description="the simulator's own script, as it is"),
     "noisy": Noise(description="the script with an unsteady hand", noise=(0.2, 0.2)),
@@ -49,25 +51,28 @@ PRESETS = {
 }
 
 
-def preset(name: str, knobs: Mapping[str, Any] | None = None) -> Noise:
-    """The noise of this name, with some of its knobs turned otherwise.
+def preset(
+    name: str, knobs: Mapping[str, Any] | None = None, presets: Mapping[str, N] = PRESETS
+) -> N:
+    """The one of `presets` of this name, with some of its knobs turned otherwise.
 
     Raises:
         UnknownNameError: no such preset.
         ConfigError: no such knob, or a value it cannot have.
     """
-    if name not in PRESETS:
-        raise UnknownNameError("quality", name, list(PRESETS))
-    usual = asdict(PRESETS[name])
+    if name not in presets:
+        raise UnknownNameError("quality", name, list(presets))
+    usual = asdict(presets[name])
     description = usual.pop("description")
-    return fill(Noise, {**usual, **(knobs or {})}, description=description)
+    return fill(type(presets[name]), {**usual, **(knobs or {})}, description=description)
 
 
 class Scripted:
     """Demonstrates in B environments; a `robopolicy.core.protocols.Agent`.
 
     Args:
-        make_script: of one episode: gives a function of the whole state `[S]`, float64, to an action `[A]`.
+        make_script: of one episode, which may draw its manner: gives a function of the whole state `[S]`,
+            float64, to an action `[A]`.
         whole: the spec of an environment that shows everything the script looks at.
         noise: what is added.
         rows: B.
@@ -79,7 +84,7 @@ class Scripted:
 
     def __init__(
         self,
-        make_script: Callable[[], Callable[[np.ndarray], np.ndarray]],
+        make_script: Callable[[np.random.Generator], Callable[[np.ndarray], np.ndarray]],
         *,
         whole: Spec,
         noise: Noise,
@@ -100,8 +105,9 @@ class Scripted:
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """New episodes begin in these rows; their noise is drawn from their seeds."""
         for row, seed in zip(rows, seeds, strict=True):
-            # A stream of its own: the environment draws its initial state from the same seed.
-            self._rows[row] = _Row(self._make(), self._noise, np.random.default_rng([seed, 0xE]), self._reach)
+            # Streams of their own: the environment draws its initial state from the same seed.
+            script = self._make(np.random.default_rng([seed, 0xA]))
+            self._rows[row] = _Row(script, self._noise, np.random.default_rng([seed, 0xE]), self._reach)
 
     def act(self, steps: Sequence[Step]) -> np.ndarray:
         """The action of each row, `[B A]` float32."""

@@ -74,22 +74,16 @@ def things(task: Task) -> dict[str, tuple[float, float, str]]:
     return {f"env.object.{index}": (-_INF, _INF, unit) for index, unit in enumerate(units)}
 
 
-def hands(task: Task) -> list[str]:
-    """The observations of the hands of robots with one arm each: position and orientation in turn."""
-    return [f"robot{arm}_eef_{part}" for arm in range(task.arms) for part in ("pos", "quat_site")]
-
-
 def seen_by_expert(task: Task) -> Spec:
-    """Of an environment with what a demonstrator looks at: hands and things."""
-    state = {name: bounds for hand in hands(task) for name, bounds in told(hand, 4 if "quat" in hand else 3).items()}
-    names = [
-        name
-        for arm in range(task.arms)
-        for name in (*arm_actions("OSC_POSE", arm, task.arms, 0), gripper_action(arm, task.arms))
-    ]
+    """Of an environment with what a demonstrator looks at: hands, a finger of each, and things."""
+    state, actions = {}, []
+    for arm in range(task.arms):
+        state |= told(f"robot{arm}_eef_pos", 3) | told(f"robot{arm}_eef_quat_site", 4)
+        state |= told(f"robot{arm}_gripper_qpos", 1)
+        actions += [*arm_actions("OSC_POSE", arm, task.arms, 0), gripper_action(arm, task.arms)]
     return Spec(
         state=Vector.of(state | things(task)),
-        action=shares(names),
+        action=shares(actions),
         control_hz=CONTROL_HZ,
         semantics=CONTROLLERS["OSC_POSE"],
         text=True,
