@@ -19,8 +19,10 @@ OPEN, CLOSED = -1.0, 1.0
 _STEP = np.array([0.05] * 3 + [0.5] * 3)  # m, rad: the most that OSC_POSE does in a control step
 _GAIN = 2.0  # of what is missing; it does only part of what it is told within the step
 _REACH = 0.1  # m that a radian of turning counts as
-_STILL = 3e-4  # m or rad that fingers move in a control step
-_BASES = {1: (0.0,), 2: (np.pi / 2, -np.pi / 2)}  # rad: how the robots stand, by their number
+_STILL = 3e-4  # m or rad that fingers move in a control step, at most
+_NEARER = 1e-3  # m that hands come nearer in `_TRIES` control steps, at least
+_TRIES = 10
+_BASES = {1: [[0.0]], 2: [[np.pi / 2], [-np.pi / 2]]}  # rad: how the robots stand, by their number
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,8 @@ class Move:
         turns: K orientations.
         grip: `OPEN` or `CLOSED`.
         speed: of the fastest that the controller does.
-        within: go on when the hands are this near, m (a radian counts as 0.1 m).
+        within: go on when the hands are this near, m (a radian counts as 0.1 m), or come no nearer.
         wait: go on only when the fingers are still, too.
-        patience: control steps after which to go on although they are not there.
     """
 
     at: np.ndarray
@@ -72,7 +73,6 @@ class Move:
     speed: float = 1.0
     within: float = 0.01
     wait: bool = False
-    patience: int = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,6 @@ class _Script:
                 self._begin(self._plan.send(scene))
             except StopIteration:
                 self._begin_plan(scene)
-        self._ticks += 1
         self._before = scene
         return self._towards(scene)
 
@@ -133,19 +132,22 @@ class _Script:
         self._begin(next(self._plan))
 
     def _begin(self, move: Move) -> None:
-        self._move, self._ticks, self._still = move, 0, 0
+        self._move, self._best, self._tries, self._still = move, np.inf, 0, 0
 
     def _missing(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """What way `[K 3]` and what turn `[K 3]` (a vector of rotation) are still to be made."""
         return self._move.at - scene.hands, (self._move.turns * scene.turns.inv()).as_rotvec()
 
     def _done(self, scene: Scene) -> bool:
-        way, turn = self._missing(scene)
-        there = np.hypot(np.linalg.norm(way, axis=1), _REACH * np.linalg.norm(turn, axis=1)).max() < self._move.within
+        way, turn = (np.linalg.norm(part, axis=1) for part in self._missing(scene))
+        far = np.hypot(way, _REACH * turn).max()
+        if far < self._best - _NEARER:
+            self._best, self._tries = far, 0
+        self._tries += 1
         moved = np.abs(scene.fingers - self._before.fingers).max()
         self._still = self._still + 1 if moved < _STILL else 0
         ready = not self._move.wait or self._still > 2
-        return (there and ready) or self._ticks >= self._move.patience
+        return ready and (far < self._move.within or self._tries > _TRIES)
 
     def _towards(self, scene: Scene) -> np.ndarray:
         way, turn = (self._bases.inv().apply(part) for part in self._missing(scene))
