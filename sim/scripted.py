@@ -51,9 +51,7 @@ PRESETS = {
 }
 
 
-def preset(
-    name: str, knobs: Mapping[str, Any] | None = None, presets: Mapping[str, N] = PRESETS
-) -> N:
+def preset(name: str, knobs: Mapping[str, Any] | None = None, presets: Mapping[str, N] = PRESETS) -> N:
     """The one of `presets` of this name, with some of its knobs turned otherwise.
 
     Raises:

@@ -13,7 +13,10 @@ from typing import Any
 
 from robopolicy.core.share import checkout
 
-PACKAGES = ("robopolicy", "torch", "numpy", "safetensors", "mujoco", "gymnasium", "dm-control", "metaworld")
+PACKAGES = (
+    *("robopolicy", "torch", "numpy", "safetensors"),
+    *("mujoco", "gymnasium", "dm-control", "metaworld", "robosuite"),
+)
 
 
 def provenance() -> dict[str, Any]:

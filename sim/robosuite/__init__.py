@@ -23,7 +23,7 @@ def make_env(name: str, /, **options: Any) -> GymEnv:
     from sim.robosuite.env import RobosuiteEnv
 
     env = fill(RobosuiteEnv, options, task=name)
-    return GymEnv(env, spec=env.spec_)
+    return GymEnv(env, spec=env.spec_, settings=env.settings)
 
 
 def make_expert(

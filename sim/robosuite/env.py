@@ -111,7 +111,9 @@ class RobosuiteEnv(gymnasium.Env):
         check_cameras(self._model, shown)
         observed = self._observed()
         own = {name: value for name, value in observed.items() if name.startswith("robot")}
-        state = {entry: bounds for name, value in own.items() for entry, bounds in told(name, len(value)).items()}
+        state = {
+            entry: bounds for name, value in own.items() for entry, bounds in told(name, len(value)).items()
+        }
         whole = Spec(
             state=Vector.of(state | things(self.task)),
             action=shares(list(_actions(self._env.robots, controller, self.task.arms))),
@@ -172,7 +174,9 @@ class RobosuiteEnv(gymnasium.Env):
         for _ in range(2):  # the first finds poses; the second, what follows from those
             self._update(force=True)
         seen = self._env._get_observations()
-        robots = {name: value for name, value in seen.items() if name.startswith("robot") and name.endswith(_SHOWN)}
+        robots = {
+            name: value for name, value in seen.items() if name.startswith("robot") and name.endswith(_SHOWN)
+        }
         return {**robots, "object": seen["object-state"]}
 
 
@@ -186,5 +190,7 @@ def _actions(robots: Sequence[Any], controller: str, arms: int) -> Iterator[str]
             if gripper:
                 yield gripper_action(arm, arms)
             else:
-                yield from arm_actions(controller, arm, arms, len(robot.composite_controller.get_controller(part).joint_index))
+                yield from arm_actions(
+                    controller, arm, arms, len(robot.composite_controller.get_controller(part).joint_index)
+                )
         first += len(robot.arms)

@@ -15,6 +15,7 @@ from sim.robosuite.moves import CLOSED, OPEN, Move, Plan, Scene, Style, down, ne
 from sim.scripted import PRESETS as NOISE
 from sim.scripted import Noise
 
+_UP = np.array([0.0, 0.0, 1.0])
 _CUBES = 0.045  # m between the middles of Stack's cubes, one on the other
 _BIN = np.array([0.1975, 0.4025, 0.86])  # m, the middle of the can's bin, the can standing
 _OVER_WALLS = 0.2  # m to lift the can by
@@ -62,25 +63,25 @@ def stack(scene: Scene, style: Style) -> Plan:
     scene = yield from _carry(scene, "cubeA", scene.things["cubeB_pos"], style)
     if scene.things["cubeA_pos"][2] < scene.things["cubeB_pos"][2] + _CUBES:
         return  # it slipped
-    yield from _set_down(scene, "cubeA", scene.things["cubeB_pos"] + [0, 0, _CUBES + 0.003])
+    yield from _set_down(scene, "cubeA", scene.things["cubeB_pos"] + (_CUBES + 0.003) * _UP)
 
 
 def pick_place_can(scene: Scene, style: Style) -> Plan:
     """Put the can into its bin."""
     yaw = nearest(scene.yaw(), np.pi / 2, np.pi / 2, style)
     height = _OVER_WALLS + style.height
-    scene = yield from _grasp(scene, lambda now: (now.things["Can_pos"] + [0, 0, 0.01], yaw), height=height)
+    scene = yield from _grasp(scene, lambda now: (now.things["Can_pos"] + 0.01 * _UP, yaw), height=height)
     scene = yield from _carry(scene, "Can", _BIN, style)
     if scene.things["Can_pos"][2] < _BIN[2] + 0.05:
         return
-    yield from _set_down(scene, "Can", _BIN + [0, 0, 0.02])
+    yield from _set_down(scene, "Can", _BIN + 0.02 * _UP)
 
 
 def nut_assembly_square(scene: Scene, style: Style) -> Plan:
     """Hold the nut by its handle, turn it like the peg and let it slide down."""
     scene = yield from _grasp(scene, lambda now: _nut_handle(now, style), height=0.17 + style.height)
     for within in (0.02, 0.005):
-        scene = yield _nut_over_peg(scene, _PEG[2] + 0.04, within)
+        scene = yield _nut_over_peg(scene, _PEG[2] + 0.05, within)
     nut = scene.things["SquareNut_pos"]
     if np.linalg.norm((nut - _PEG)[:2]) > 0.02 or nut[2] < _PEG[2]:
         return
@@ -106,10 +107,10 @@ def two_arm_lift(scene: Scene, style: Style) -> Plan:
     yaw = yaw_of(scene.things["pot_quat"]) + np.pi / 2
     turns = down([nearest(yaw, scene.yaw(hand), np.pi) for hand in range(2)])
     handles = np.stack([scene.things[f"handle{hand}_xpos"] for hand in range(2)])
-    yield Move(at=handles + [0, 0, 0.08], turns=turns, grip=OPEN, within=0.02)
+    yield Move(at=handles + 0.08 * _UP, turns=turns, grip=OPEN, within=0.02)
     yield Move(at=handles, turns=turns, grip=OPEN, within=0.01)
     yield Move(at=handles, turns=turns, grip=CLOSED, within=0.02, wait=True)
-    yield Move(at=handles + [0, 0, 0.16], turns=turns, grip=CLOSED, speed=0.5)
+    yield Move(at=handles + 0.16 * _UP, turns=turns, grip=CLOSED, speed=0.5)
 
 
 PLANS: dict[str, Callable[[Scene, Style], Plan]] = {
@@ -127,18 +128,20 @@ Part = Generator[Move, Scene, Scene]
 def _grasp(scene: Scene, find: Callable[[Scene], tuple[np.ndarray, float]], *, height: float) -> Part:
     """Grasp from above what `find` finds, a place [3] and a direction of the fingers, and lift it."""
     place, yaw = find(scene)
-    over, turns = place + [0, 0, 0.08], down([yaw])
+    over, turns = place + 0.08 * _UP, down([yaw])
     scene = yield Move(at=over[None], turns=turns, grip=OPEN, within=0.02)
     place = find(scene)[0]  # it fell a little when the episode began
     yield Move(at=place[None], turns=turns, grip=OPEN, within=0.008)
     yield Move(at=place[None], turns=turns, grip=CLOSED, within=0.02, wait=True)
-    up = place + [0, 0, height]
+    up = place + height * _UP
     return (yield Move(at=up[None], turns=turns, grip=CLOSED, within=0.02))
 
 
 def _carry(scene: Scene, name: str, goal: np.ndarray, style: Style) -> Part:
     """Bring a held thing over `goal [3]` at the height where it is."""
-    for share, within in ((0.5, 0.04), (1.0, 0.02), (1.0, 0.008)) if style.side else ((1.0, 0.02), (1.0, 0.008)):
+    for share, within in (
+        ((0.5, 0.04), (1.0, 0.02), (1.0, 0.008)) if style.side else ((1.0, 0.02), (1.0, 0.008))
+    ):
         way = (goal - scene.things[f"{name}_pos"]) * [1, 1, 0]
         bow = 0.3 * style.side * np.array([-way[1], way[0], 0.0]) if share < 1 else np.zeros(3)
         at = scene.hands + share * way + bow
@@ -151,7 +154,7 @@ def _set_down(scene: Scene, name: str, goal: np.ndarray) -> Part:
     at = scene.hands + goal - scene.things[f"{name}_pos"]
     scene = yield Move(at=at, turns=scene.turns, grip=CLOSED, speed=0.4, within=0.006)
     yield _still(scene, OPEN)
-    return (yield Move(at=scene.hands + [0, 0, 0.1], turns=scene.turns, grip=OPEN, within=0.02))
+    return (yield Move(at=scene.hands + 0.1 * _UP, turns=scene.turns, grip=OPEN, within=0.02))
 
 
 def _still(scene: Scene, grip: float) -> Move:
@@ -172,9 +175,14 @@ def _nut_handle(scene: Scene, style: Style) -> tuple[np.ndarray, float]:
 
 
 def _nut_over_peg(scene: Scene, height: float, within: float) -> Move:
-    """Bring the held nut over the peg with its middle at `height`, turned by the least that makes it fit."""
+    """Bring the held nut over the peg with its middle at `height`, turned by the least that makes it fit.
+
+    Its handle may point to the sides or back: away from the robot it is too far to be held upright.
+    """
     nut, yaw = scene.things["SquareNut_pos"], yaw_of(scene.things["SquareNut_quat"])
-    turn = Rotation.from_euler("z", nearest(0.0, yaw, np.pi / 2) - yaw)
+    fits = np.pi / 2 * np.array([1, 2, 3])
+    off = np.remainder(fits - yaw + np.pi, 2 * np.pi) - np.pi
+    turn = Rotation.from_euler("z", off[np.abs(off).argmin()])
     level = down([scene.yaw()])
     at = np.array([*_PEG[:2], height]) + turn.apply(scene.hands[0] - nut)
     return Move(at=at[None], turns=turn * level, grip=CLOSED, speed=0.6, within=within)
@@ -184,7 +192,7 @@ def _door(scene: Scene) -> Callable[..., Move]:
     """Gives moves that hold the handle with the door opened and the handle turned so far, rad."""
     things = scene.things
     middle, turn = things["door_pos"], float(things["handle_qpos"][0])
-    tip, seen = _LATCH[:2] + [_HANDLE_TIP * np.cos(turn), 0.0], things["handle_pos"] - middle
+    tip, seen = _LATCH + _HANDLE_TIP * np.array([np.cos(turn), 0.0, 0.0]), things["handle_pos"] - middle
     yaw = np.arctan2(seen[1], seen[0]) - np.arctan2(tip[1], tip[0])
     hinge = middle + Rotation.from_euler("z", yaw).apply(_HINGE)
 

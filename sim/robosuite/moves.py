@@ -1,7 +1,8 @@
-"""How a demonstrator moves: hands that are brought to poses one after another, and what grasping is made of.
+"""How a demonstrator moves: hands that are brought to poses one after another.
 
-A plan is a generator of moves in the order of the motion; it gets back the scene as each of them is done. Each
-control step commands the hands straight towards the poses of the current move, from where they are seen to be.
+A plan is a generator of moves in the order of the motion; it gets back the scene as it is when each is done.
+Each control step commands the hands straight towards the poses of the current move, from where they are seen
+to be.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ class Style:
 Plan = Generator[Move, Scene, None]
 
 
-def script(task: Task, plan: Callable[[Scene, Style], Plan], style: Style) -> Callable[[np.ndarray], np.ndarray]:
+def script(
+    task: Task, plan: Callable[[Scene, Style], Plan], style: Style
+) -> Callable[[np.ndarray], np.ndarray]:
     """Carries out a plan, again when it is through: the whole state `[S]` to an action `[A]`."""
     return _Script(task, plan, style).next
 

@@ -1,4 +1,4 @@
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
 """robosuite itself: imported without a word, its random numbers confined, its settings in plain sight.
 
 The package logs five lines when it is imported and one for each arm, sets `MUJOCO_GL`, and draws from numpy's

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.spec import ActionSemantics, Spec, Vector
 from sim.robosuite.tasks import Task

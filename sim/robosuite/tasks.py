@@ -24,7 +24,8 @@ class Task:
 
     Args:
         instruction: one line, which observations carry.
-        things: what the array `object` holds, in this order: name to number of elements. Quaternions are xyzw.
+        things: what the array `object` holds, in this order: name to number of elements. Quaternions are
+            xyzw.
         arms: how many do it.
     """
 
@@ -68,9 +69,7 @@ TASKS = {
     ),
     "TwoArmLift": Task(
         instruction="lift the pot by both handles",
-        things=_things(
-            "pot", handle0_xpos=3, handle1_xpos=3, gripper0_to_handle0=3, gripper1_to_handle1=3
-        ),
+        things=_things("pot", handle0_xpos=3, handle1_xpos=3, gripper0_to_handle0=3, gripper1_to_handle1=3),
         arms=2,
     ),
 }
