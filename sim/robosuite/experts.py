@@ -16,6 +16,7 @@ from sim.scripted import PRESETS as NOISE
 from sim.scripted import Noise
 
 _UP = np.array([0.0, 0.0, 1.0])
+_TABLE = 0.8  # m, of all tasks that have one
 _CUBES = 0.045  # m between the middles of Stack's cubes, one on the other
 _BIN = np.array([0.1975, 0.4025, 0.86])  # m, the middle of the can's bin, the can standing
 _OVER_WALLS = 0.2  # m to lift the can by
@@ -53,8 +54,10 @@ PRESETS = {name: Quality(**asdict(noise), varied=name == "mixed") for name, nois
 
 
 def lift(scene: Scene, style: Style) -> Plan:
-    """Raise the cube."""
-    yield from _grasp(scene, lambda now: _cube(now, "cube", style), height=0.1)
+    """Raise the cube, and hold it where the episode goes on."""
+    scene = yield from _grasp(scene, lambda now: _cube(now, "cube", style), height=0.1)
+    while scene.things["cube_pos"][2] > _TABLE + 0.05:
+        scene = yield _still(scene, CLOSED)
 
 
 def stack(scene: Scene, style: Style) -> Plan:
@@ -103,14 +106,16 @@ def door(scene: Scene, style: Style) -> Plan:
 
 
 def two_arm_lift(scene: Scene, style: Style) -> Plan:
-    """Grasp both handles from above and raise the pot."""
+    """Grasp both handles from above, raise the pot, and hold it where the episode goes on."""
     yaw = yaw_of(scene.things["pot_quat"]) + np.pi / 2
     turns = down([nearest(yaw, scene.yaw(hand), np.pi) for hand in range(2)])
     handles = np.stack([scene.things[f"handle{hand}_xpos"] for hand in range(2)])
     yield Move(at=handles + 0.08 * _UP, turns=turns, grip=OPEN, within=0.02)
     yield Move(at=handles, turns=turns, grip=OPEN, within=0.01)
     yield Move(at=handles, turns=turns, grip=CLOSED, within=0.02, wait=True)
-    yield Move(at=handles + 0.16 * _UP, turns=turns, grip=CLOSED, speed=0.5)
+    scene = yield Move(at=handles + 0.16 * _UP, turns=turns, grip=CLOSED, speed=0.5)
+    while scene.things["pot_pos"][2] > _TABLE + 0.12:
+        scene = yield _still(scene, CLOSED)
 
 
 PLANS: dict[str, Callable[[Scene, Style], Plan]] = {

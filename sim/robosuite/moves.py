@@ -20,7 +20,8 @@ OPEN, CLOSED = -1.0, 1.0
 _STEP = np.array([0.05] * 3 + [0.5] * 3)  # m, rad: the most that OSC_POSE does in a control step
 _GAIN = 2.0  # of what is missing; it does only part of what it is told within the step
 _REACH = 0.1  # m that a radian of turning counts as
-_STILL = 3e-4  # m or rad that fingers move in a control step, at most
+_STILL = 3e-4  # m or rad that still fingers move in a control step, at most
+_CREEP = 0.1  # of the fastest they were: so slowly they squeeze
 _NEARER = 1e-3  # m that hands come nearer in `_TRIES` control steps, at least
 _TRIES = 10
 _BASES = {1: [[0.0]], 2: [[np.pi / 2], [-np.pi / 2]]}  # rad: how the robots stand, by their number
@@ -135,7 +136,7 @@ class _Script:
         self._begin(next(self._plan))
 
     def _begin(self, move: Move) -> None:
-        self._move, self._best, self._tries, self._still = move, np.inf, 0, 0
+        self._move, self._best, self._tries, self._still, self._fastest = move, np.inf, 0, 0, 0.0
 
     def _missing(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """What way `[K 3]` and what turn `[K 3]` (a vector of rotation) are still to be made."""
@@ -148,7 +149,8 @@ class _Script:
             self._best, self._tries = far, 0
         self._tries += 1
         moved = np.abs(scene.fingers - self._before.fingers).max()
-        self._still = self._still + 1 if moved < _STILL else 0
+        self._fastest = max(moved, self._fastest)
+        self._still = self._still + 1 if moved < max(_STILL, _CREEP * self._fastest) else 0
         ready = not self._move.wait or self._still > 2
         return ready and (far < self._move.within or self._tries > _TRIES)
 
