@@ -1,6 +1,7 @@
 """Demonstrators of robosuite's tasks: how each is done, from the poses of hands and things alone.
 
-What never moves (bins, peg) and how things are shaped is written here as robosuite's models have it.
+What never moves (bins, peg) and how things are shaped is written here as robosuite's models have it. They are
+made for Panda's hand: slower grippers, as UR5e's, let the cube slip.
 """
 
 from __future__ import annotations
