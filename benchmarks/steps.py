@@ -39,11 +39,12 @@ def with_steps(run: Path, steps: int) -> FlowPolicy:
 
 def latencies(policies: dict[int, FlowPolicy], task: str) -> dict[int, float]:
     """Median ms of a call, the policies asked in turn."""
-    first = make_env(task).reset(0).obs
+    env = make_env(task)
     taken: dict[int, list[float]] = {steps: [] for steps in policies}
+    shown = Protocol(task=task).executor(policies[FULL], env.spec).pick(env.reset(0).obs)
+    obs = batch_of([[shown] * policies[FULL].obs_steps], "cpu")
     for i in range(CALLS):
         for steps, policy in policies.items():
-            obs = batch_of([[first] * policy.obs_steps], "cpu")
             begun = time.perf_counter()
             policy.sample(obs, noise=EpisodeNoise(seeds=[0], ticks=[i]))
             taken[steps].append(1000 * (time.perf_counter() - begun))

@@ -8,13 +8,13 @@ episode's seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from robopolicy.core.build import fill
-from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError
+from robopolicy.core import build
+from robopolicy.core.errors import ConfigError, SpecMismatchError
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Step
@@ -42,8 +42,6 @@ class Noise:
             raise ConfigError(f"expert: noise is {self.noise}; [least, most], from 0 up, is meant")
 
 
-N = TypeVar("N", bound=Noise)
-
 PRESETS = {
     "expert": Noise(description="the simulator's own script, as it is"),
     "noisy": Noise(description="the script with an unsteady hand", noise=(0.2, 0.2)),
@@ -51,18 +49,9 @@ PRESETS = {
 }
 
 
-def preset(name: str, knobs: Mapping[str, Any] | None = None, presets: Mapping[str, N] = PRESETS) -> N:
-    """The one of `presets` of this name, with some of its knobs turned otherwise.
-
-    Raises:
-        UnknownNameError: no such preset.
-        ConfigError: no such knob, or a value it cannot have.
-    """
-    if name not in presets:
-        raise UnknownNameError("quality", name, list(presets))
-    usual = asdict(presets[name])
-    description = usual.pop("description")
-    return fill(type(presets[name]), {**usual, **(knobs or {})}, description=description)
+def preset(name: str, knobs: Mapping[str, Any] | None = None) -> Noise:
+    """The noise of this name, some of its knobs turned otherwise; see `robopolicy.core.build.preset`."""
+    return build.preset("quality", PRESETS, name, knobs or {}, fixed=("description",))
 
 
 class Scripted:

@@ -15,7 +15,15 @@ from robopolicy.core.threads import use_threads
 
 HERE = Path(__file__).parent
 BUDGET_MINUTES = {"foundation": 6.0, "suites": 2.0}
-AREA_OF_FOLDER = {"suites": "suites"}  # an area is made of folders; the others belong to the foundation
+# What a test's path begins with, by area; all others belong to the foundation
+AREAS = {
+    "suites": (
+        "tests/suites/",
+        "tests/data/importers/",
+        "tests/policies/test_autoregressive",
+        "tests/policies/test_energy",
+    )
+}
 
 use_threads()  # before torch is imported; two threads beside another process are many times slower than one
 
@@ -35,6 +43,10 @@ def _folder(nodeid: str) -> str:
     return parts[1] if len(parts) > 2 else "top level"
 
 
+def _area(nodeid: str) -> str:
+    return next((area for area, starts in AREAS.items() if nodeid.startswith(starts)), "foundation")
+
+
 def _listed_skips() -> list[str]:
     lines = (HERE / "skips.txt").read_text().splitlines()
     return [line.partition("|")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -44,13 +56,16 @@ class Accounts:
     """What the controlling process adds up; with xdist it hears of each test through its report."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = defaultdict(float)  # by folder
+        self.areas: dict[str, float] = defaultdict(float)
         self.total = 0.0
         self.unlisted: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         spent = [value for name, value in report.user_properties if name == f"cpu_{report.when}"]
-        self.seconds[_folder(report.nodeid)] += sum(map(float, spent))  # type: ignore[arg-type]
+        seconds = sum(map(float, spent))  # type: ignore[arg-type]
+        self.seconds[_folder(report.nodeid)] += seconds
+        self.areas[_area(report.nodeid)] += seconds
         listed = _listed_skips() if report.skipped and not hasattr(report, "wasxfail") else None
         if listed is not None and not any(fnmatch.fnmatch(report.nodeid, pattern) for pattern in listed):
             self.unlisted.append(report.nodeid)
@@ -66,12 +81,9 @@ class Accounts:
 
     def pytest_terminal_summary(self, terminalreporter) -> None:
         total = self.total or _cpu_seconds()
-        by_area: dict[str, float] = defaultdict(float)
-        for folder, seconds in self.seconds.items():
-            by_area[AREA_OF_FOLDER.get(folder, "foundation")] += seconds
         write = terminalreporter.write_line
         write("")
-        for area, seconds in sorted(by_area.items()):
+        for area, seconds in sorted(self.areas.items()):
             budget = BUDGET_MINUTES[area]
             over = "  OVER ITS BUDGET" if seconds > 60 * budget else ""
             write(f"CPU {area}: {seconds / 60:.2f} of {budget:.0f} minutes{over}")

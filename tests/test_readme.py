@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,10 +37,17 @@ def test_the_first_screen_runs(tmp_path, monkeypatch, capsys) -> None:
     assert "success=" in capsys.readouterr().out
 
 
-def test_the_method_keeps_every_promise() -> None:
+def test_the_method_keeps_every_promise_and_can_be_pasted() -> None:
+    code = next(text for text in blocks("python") if "Learner" in text)
     names: dict = {}
-    exec(compile(next(text for text in blocks("python") if "Learner" in text), "README.md", "exec"), names)
+    exec(compile(code, "README.md", "exec"), names)
     check_learner(lambda spec: names["MeanPolicy"](spec=spec))
+    assert 50 <= len(code.splitlines()) <= 400  # of every file here, see test_lengths
+    pasted = ("--stdin-filename", "robopolicy/policies/mean.py", "-")
+    for rule in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *rule, *pasted]
+        done = subprocess.run(ruff, cwd=ROOT, input=code, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 COMMAND_LINES = [

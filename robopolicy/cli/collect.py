@@ -6,7 +6,8 @@ where it stopped. `robopolicy list` shows tasks and qualities.
 
 A quality's knobs can be turned one by one: expert.KEY=VALUE. Those of tabletop are speed=[SLOWEST,FASTEST]
 (factors), noise (rad), hesitate, miss and recover (chances), see sim/tabletop/quality.py; those of metaworld
-noise=[LEAST,MOST] (shares of half an action's range) and memory, see sim/scripted.py.
+noise=[LEAST,MOST] (shares of half an action's range) and memory, see sim/scripted.py; those of ogbench noise,
+smoothing, min_norm and random_action, see sim/ogbench/quality.py.
 
   robopolicy collect task=tabletop/pick_place quality=mixed expert.miss=0.5 output=data/clumsy
 """

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopolicy.core.errors import ConfigError, UnknownNameError, UserError
@@ -86,6 +87,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *extra: str) -> None:
     """Call `function` with the composed configuration: once, or with `-m` once per combination.
 
+    Each job of a sweep has an `output` of its own, see `_job_folder`.
+
     Args:
         name: of the configuration.
         words: of the command line.
@@ -97,18 +100,19 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         function(_complete(compose(name, overrides), name))
         return
     import hydra
-    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     @hydra.main(version_base="1.3", config_path=str(share("configs")), config_name=name)
     def job(config: Any) -> None:
         plain = _plain(config)
-        if "output" in plain and plain["output"] is None:
-            plain["output"] = HydraConfig.get().runtime.output_dir
+        given = plain.get("output", "")
+        if given is None or (isinstance(given, str) and given):  # what is no path, the command refuses
+            plain["output"] = str(_job_folder(given, overrides))
         function(_complete(plain, name))
 
-    ours = ("hydra.output_subdir=null", "hydra/job_logging=none")  # a job's folder is for its output alone
+    # a job's folder is for its output alone, and named by us
+    ours = ("hydra.output_subdir=null", "hydra/job_logging=none", "hydra.sweep.subdir=.")
     given, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # mistakes come through to `main`; Hydra alone would exit with 1
     try:
@@ -123,6 +127,23 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
         del os.environ["HYDRA_FULL_ERROR"]
         if full is not None:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+def _job_folder(given: str | None, overrides: Sequence[str]) -> Path:
+    """The folder of this job: below `given`, or Hydra's for the sweep, a level for each key that is swept.
+
+    The seed's comes last: the folder above it holds the runs that `robopolicy eval` takes for one policy.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    read = OverridesParser.create().parse_overrides
+    job = HydraConfig.get()
+    same = {o.key_or_group for o in read(list(overrides)) if not o.is_sweep_override()} | {"output"}
+    own = [o for o in read(list(job.overrides.task)) if o.key_or_group not in same]
+    own.sort(key=lambda o: o.key_or_group == "seed")
+    levels = [f"{o.key_or_group}_{o.value()}".replace("/", "_") for o in own]
+    return Path(job.runtime.output_dir if given is None else given, *levels)
 
 
 def options(words: Words, **defaults: Any) -> dict[str, Any]:
@@ -283,7 +304,7 @@ def _readable(error: Exception) -> UserError:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return UnknownNameError(group or "configuration", option, list(error.options))
     first = str(error).strip().splitlines()[0]
-    if "LexerNoViableAlt" in first:
+    if "LexerNoViableAlt" in first or "mismatched input" in first:
         return ConfigError(f"{first}: put the value in quotes, key=\"'value'\"")
     return ConfigError(first)
 

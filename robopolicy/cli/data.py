@@ -1,12 +1,13 @@
 """usage: robopolicy data info DIR ...
        robopolicy data check DIR ... [--quarantine]
-       robopolicy data convert FILE NEW_DIR [control_hz=, state=[..], cameras=[..], task=, text=]
+       robopolicy data convert FILE NEW_DIR [control_hz=, state=[..], cameras=[..], task=, text=,
+                                             semantics={mode: .., frame: ..}, success=]
        robopolicy data merge DIR DIR ... NEW_DIR
 
 info shows what datasets hold. check examines every file and says what is wrong, where, and the fix (exit
-status 1 while something is); with --quarantine damaged episodes are set aside, and readers skip them. convert
-reads OGBench's .npz, robomimic's .hdf5 and Diffusion Policy's .zarr or .zarr.zip; a task gives names and
-bounds, and refuses other data. merge writes the readable episodes of several datasets into a new one.
+status 1); with --quarantine damaged episodes are set aside, for readers to skip. convert reads OGBench's
+.npz, robomimic's .hdf5 and Diffusion Policy's .zarr or .zarr.zip; a task gives names and bounds, and refuses
+other data; semantics and success say what a file does not. merge writes what is readable into a new dataset.
 """
 
 from __future__ import annotations
@@ -47,17 +48,16 @@ def info(paths: Sequence[str], words: Words) -> None:
 
 def check(paths: Sequence[str], words: Words) -> int:
     """Print every finding; 1 while something is wrong."""
-    from robopolicy.data.check import check as examine
-    from robopolicy.data.check import quarantine
+    from robopolicy.data import check as checks
 
     options(words)
-    reports = {path: examine(path) for path in paths}
+    reports = {path: checks.check(path) for path in paths}
     for path, report in reports.items():
         held = f"{report.num_episodes} episodes, {report.num_frames} frames"
         print(f"{path}: {held}, {len(report.findings)} finding(s)")
         print("".join(f"  {finding}\n" for finding in report.findings), end="")
         if report.damaged and "--quarantine" in words.flags:
-            print(f"  set aside: episodes {sorted(quarantine(path, report))}")
+            print(f"  set aside: episodes {sorted(checks.quarantine(path, report))}")
     return int(not all(report.ok for report in reports.values()))
 
 
@@ -66,8 +66,8 @@ def convert(paths: Sequence[str], words: Words) -> None:
     from robopolicy.core.build import fill
     from robopolicy.data.convert import convert as convert_file
 
-    keys = options(words, control_hz=None, state=None, cameras=None, task=None, text="")
-    fill(convert_file, keys, source=paths[0], out=paths[1])
+    known = ("control_hz", "state", "cameras", "task", "semantics", "success")
+    fill(convert_file, options(words, **dict.fromkeys(known), text=""), source=paths[0], out=paths[1])
     info(paths[-1:], split([]))
 
 

@@ -7,7 +7,7 @@ policy that was trained with several seeds.
 With --compare, two or more policies are also compared, each with each, on the episodes they share: the
 difference with its 95 % interval, and the exact McNemar test (one checkpoint each) or the bootstrap over
 training seeds and initial states (several each; as many as the other). Finished episodes are kept: started
-again with the same output, it goes on where it stopped.
+again with the same output and unchanged code, it goes on where it stopped.
 
   robopolicy eval runs/train/a runs/train/b --compare task=tabletop/pick_place episodes=100
   robopolicy eval flow=runs/flow/seed_1,runs/flow/seed_2 act=runs/act/seed_1,runs/act/seed_2 --compare

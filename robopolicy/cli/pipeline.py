@@ -21,7 +21,7 @@ from rich.console import Console
 
 from robopolicy.cli.progress import bars
 from robopolicy.core.errors import ConfigError, UserError
-from robopolicy.core.files import point, write_text
+from robopolicy.core.files import point, write_text, writing
 from robopolicy.core.machine import Lock, missing_folders, remove_empty
 
 Report = Callable[[int, int], None]  # how much of how much is done
@@ -83,6 +83,9 @@ def begin(root: Path, settings: Mapping[str, Any], stages: Sequence[Stage], *, f
         settings: plain values.
         stages: a run is finished when all of these are complete.
         fresh: never resume.
+
+    Raises:
+        UserError: the folder cannot be written, or what an earlier run says of itself is damaged.
     """
     wanted = json.loads(json.dumps(settings))
     if not fresh and root.is_dir():
@@ -93,8 +96,13 @@ def begin(root: Path, settings: Mapping[str, Any], stages: Sequence[Stage], *, f
             if _settings(folder) == wanted and not all(run.facts(stage.name) for stage in stages):
                 return run
     run = Run(folder=new_folder(root), settings=wanted)
-    (run.folder / "stages").mkdir()
-    write_text(run.folder / "settings.json", json.dumps(wanted, indent=1))
+    try:
+        with writing(run.folder):
+            (run.folder / "stages").mkdir()
+            write_text(run.folder / "settings.json", json.dumps(wanted, indent=1))
+    except UserError:
+        remove_empty([run.folder / "stages", run.folder])
+        raise
     return run
 
 
@@ -150,7 +158,7 @@ def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:
     """Do every stage that is not complete, each with a bar that shows the time left.
 
     Raises:
-        UserError: another process is at it.
+        UserError: another process is at it, or the disk refuses.
     """
     instead = "begin a run of its own with fresh=true"
     with Lock(run.folder / "stages", doing="at work", instead=instead), bars(console) as display:
@@ -165,13 +173,15 @@ def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:
                 stage.work(run, lambda done, of, bar=bar: display.update(bar, completed=done, total=of))
             )
             facts["seconds"] = time.monotonic() - start
-            write_text(run.folder / "stages" / f"{stage.name}.json", json.dumps(facts, indent=1))
+            with writing(run.folder):
+                write_text(run.folder / "stages" / f"{stage.name}.json", json.dumps(facts, indent=1))
 
 
 def point_latest(run: Run) -> Path:
     """Make `latest` beside the run point at it."""
     link = run.folder.parent / "latest"
-    point(link, run.folder.name)
+    with writing(link.parent):
+        point(link, run.folder.name)
     return link
 
 

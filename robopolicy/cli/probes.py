@@ -15,7 +15,7 @@ from pathlib import Path
 
 from robopolicy.core.machine import GL, pip_install
 from robopolicy.core.share import checkout, share
-from robopolicy.core.suites import suites
+from robopolicy.core.suites import GROUP, suites
 from robopolicy.core.threads import usable_cores
 
 _DRAW = """
@@ -102,13 +102,15 @@ def _torch() -> Finding:
 def _suites() -> Iterator[Finding]:
     """The simulators that plug in; what keeps one from being used is said."""
     found, failed = suites()
-    ours = f"-e {root}" if (root := checkout()) else "--force-reinstall --no-deps robopolicy"
-    again = f"{sys.executable} -m pip install {ours}"
+    ours = metadata.distribution("robopolicy").entry_points.select(group=GROUP).names
+    source = f"-e {root}" if (root := checkout()) else "--force-reinstall --no-deps robopolicy"
+    again = f"{sys.executable} -m pip install {source}"
     for suite in found.values():
         yield Finding("suite", f"{suite.name}: {len(suite.tasks)} tasks")
     for name, why in failed.items():
-        needed = name not in _extra_names()
-        yield Finding("suite", f"{name} {why.reason}", False, needed=needed, fix=why.fix or again)
+        needed = name in ours and name not in _extra_names()
+        fix = why.fix or (again if name in ours else "")
+        yield Finding("suite", f"{name} {why.reason}", False, needed=needed, fix=fix)
     if not found and not failed:
         yield Finding("suite", "none is registered", False, fix=again)
 

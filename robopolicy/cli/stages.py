@@ -15,10 +15,10 @@ from typing import Any
 
 from robopolicy.cli.pipeline import Report, Run, Stage
 from robopolicy.core.build import fill
-from robopolicy.core.errors import ConfigError, UnknownNameError
+from robopolicy.core.errors import ConfigError
 from robopolicy.core.machine import num_workers
 from robopolicy.core.ranges import in_range
-from robopolicy.core.suites import find
+from robopolicy.core.suites import demonstrator, find
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,9 @@ class Settings:
         from robopolicy.cli.compose import compose
         from robopolicy.train.settings import RunSettings
 
-        qualities = find(self.task)[0].qualities
+        find(self.task)
         for quality in self.demonstrations:
-            if quality not in qualities:
-                raise UnknownNameError("quality", quality, list(qualities))
+            demonstrator(self.task, quality)
         in_range(least=0, **{f"demonstrations.{quality}": n for quality, n in self.demonstrations.items()})
         if not sum(self.demonstrations.values()):
             raise ConfigError(f"demonstrations is {dict(self.demonstrations)}; one episode at least is meant")
@@ -129,7 +128,7 @@ def _train(run: Run, report: Report) -> Mapping[str, Any]:
     from robopolicy.train.run import train
 
     config = compose("train", _train_words(run.settings, run.folder / "data"))
-    train(config, run.folder, report=report)
+    train(config, run.folder, report=report, again="start the quickstart again with the same settings")
     return {"steps": config["steps"], "batch_size": config["batch_size"]}
 
 

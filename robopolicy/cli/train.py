@@ -2,9 +2,10 @@
 
 Learns a policy from a dataset. Keys below `policy` are arguments of its constructor: the YAML shows what
 differs from the defaults in the code. Started again on the same output folder, it goes on from its newest
-checkpoint. Several values with -m sweep:
+checkpoint. Several values with -m sweep, each combination in a folder of its own:
 
-  robopolicy train data=data/tabletop-pick_place-expert policy=flow,diffusion seed=0,1,2 -m
+  robopolicy train data=data/tabletop-pick_place-expert policy=flow,diffusion seed=0,1,2 output=runs/sweep -m
+  robopolicy eval runs/sweep/policy_flow runs/sweep/policy_diffusion --compare
 """
 
 from __future__ import annotations

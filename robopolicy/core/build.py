@@ -10,6 +10,7 @@ object is built.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import importlib
@@ -19,12 +20,16 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from robopolicy.core.errors import ConfigError
+from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.plain import check_plain
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+S = TypeVar("S", bound="DataclassInstance")
 GROUP = "robopolicy.components"
 
 # What a learner may be made of. Packages that open files (data, control, serve) stay out: a checkpoint from a
@@ -65,6 +70,29 @@ def fill(settings: Callable[..., T], values: Mapping[str, Any], **runtime: Any) 
     check_plain(dict(values))
     taken, arguments = _checked(settings, dict(values), frozenset(runtime), partial=False)
     return settings(**arguments, **{name: runtime[name] for name in taken})
+
+
+def preset(
+    kind: str, presets: Mapping[str, S], name: str, knobs: Mapping[str, Any], *, fixed: Collection[str] = ()
+) -> S:
+    """The settings of this name, with some of their values replaced, checked as `build` does.
+
+    Args:
+        kind: what they are settings of, for the message.
+        presets: dataclasses by name.
+        name: of one of them.
+        knobs: values by field.
+        fixed: fields that make the preset what it is, which no knob may turn.
+
+    Raises:
+        UnknownNameError: no such preset.
+        ConfigError: no such knob, or a value that it cannot have.
+    """
+    if name not in presets:
+        raise UnknownNameError(kind, name, list(presets))
+    usual = dataclasses.asdict(presets[name])
+    kept = {key: usual.pop(key) for key in fixed}
+    return fill(type(presets[name]), {**usual, **knobs}, **kept)
 
 
 class _Call:

@@ -113,7 +113,7 @@ def save(
     except OSError as error:
         raise CheckpointError(
             f"could not write the checkpoint {folder}: {error.strerror or error}; "
-            f"free some space or choose another disk. Earlier checkpoints are intact"
+            f"free some space or choose another disk. What was finished before is kept"
         ) from error
     return folder
 

@@ -11,7 +11,24 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from robopolicy.core.errors import UserError
 from robopolicy.core.machine import is_alive
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Within the block, a disk that refuses (full, read-only, no folder) is the user's to mend.
+
+    Raises:
+        UserError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror or error}); free some space or choose another "
+            "folder. What was finished before is kept"
+        ) from error
 
 
 def aside_of(path: Path) -> Path:

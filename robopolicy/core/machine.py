@@ -17,6 +17,11 @@ from robopolicy.core.share import share
 from robopolicy.core.threads import usable_cores
 
 LOCK = ".lock"
+KINDS = {  # what tells a folder of one kind from those of the others
+    "dataset": ("meta/info.json", ".journal"),
+    "run": ("checkpoints", "log.jsonl"),
+    "evaluation": ("results.json", "episodes"),
+}
 TRIES = 100  # a folder that so many times is not there is no race with a holder who removes it
 GL = {  # what makes each of MuJoCo's backends draw
     "egl": "sudo apt install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri",
@@ -89,14 +94,30 @@ class Lock(AbstractContextManager["Lock"]):
     Args:
         folder: made where it is missing.
         doing: what it is taken for, told to whoever comes second: `training`, `recording`.
+        kind: of `KINDS`, what it is to hold; None where that is not told.
         instead: of waiting, what whoever comes second can do.
 
     Raises:
-        UserError: another process holds it (or this one, already), or the folder cannot be written.
+        UserError: another process holds it (or this one, already), it is of another kind, or it cannot be
+            written.
     """
 
-    def __init__(self, folder: Path | str, *, doing: str, instead: str = "choose another folder") -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        doing: str,
+        kind: str | None = None,
+        instead: str = "choose another folder",
+    ) -> None:
         folder = Path(folder)
+        for other, marks in KINDS.items() if kind is not None else ():
+            there = [mark for mark in marks if os.path.exists(folder / mark)]
+            if there and other != kind:
+                raise UserError(
+                    f"{folder} cannot take the {kind}: it holds the {other} that {there[0]} is part of; "
+                    "choose another folder"
+                )
         self._path = folder / LOCK
         self._made = missing_folders(folder)
         for attempt in itertools.count(1):

@@ -1,8 +1,9 @@
 """How the library meets simulators: by entry point, never by import.
 
 A suite is a plug-in under the entry-point group `robopolicy.suites`; its object is a `Suite`. Tasks are named
-`suite/task`. A suite that fails to import, or whose packages are not here in the versions that it needs, is
-named with the reason and with the command that mends it, and its tasks cannot be asked for.
+`suite/task`. A suite that fails to import, that is none, or whose packages are not here in the versions that
+it needs, is named with the reason and, where it is known, the command that mends it; its tasks cannot be
+asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,13 @@ class Suite:
     """A family of tasks. Making the object must not need the packages in `requires`.
 
     Args:
-        name: the part before the slash.
+        name: the part before the slash, and the name of the entry point.
         tasks: task name to one-line description.
         make_env: `(task, **options) -> Env`.
         make_expert: `(task, quality=..., rows=B, spec=..., **options) -> Agent` for B rows of environments of
             this spec, or None where no demonstrator exists. `quality` is the name of a preset (`expert`,
             `mixed`, `play` ...), whose details the options change.
-        qualities: preset name to one-line description.
+        qualities: preset name to one-line description; as many as `make_expert` knows.
         env_options: preset name to options of the environment in which it is to be demonstrated, where the
             usual ones do not suit it (`play` does not end when a goal is met).
         relabel: `(task, state [L S], names [S]) -> (reward [L], success [L])`, the rewards a task would have
@@ -58,6 +59,16 @@ class Suite:
     env_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     relabel: Callable[[str, np.ndarray, tuple[str, ...]], tuple[np.ndarray, np.ndarray]] | None = None
     requires: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "qualities", "env_options"):
+            if not isinstance(given := getattr(self, name), Mapping):
+                raise ConfigError(f"{name} of suite '{self.name}' is {given!r:.60}; a mapping is meant")
+        if (self.make_expert is None) != (not self.qualities):
+            raise ConfigError(
+                f"suite '{self.name}' has make_expert={self.make_expert} and the qualities "
+                f"{list(self.qualities)}; give both, or neither"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +95,7 @@ def suites() -> tuple[dict[str, Suite], dict[str, Unusable]]:
     for entry in entry_points(group=GROUP):
         # A foreign plug-in may fail in any way; it must not take the others with it.
         try:
-            suite: Suite = entry.load()
+            suite = _load(entry)
             lacks = {requirement: reason for requirement in suite.requires if (reason := unmet(requirement))}
         except Exception as error:
             failed[entry.name] = Unusable(reason=f"does not load: {type(error).__name__}: {error}")
@@ -94,6 +105,17 @@ def suites() -> tuple[dict[str, Suite], dict[str, Unusable]]:
         else:
             found[entry.name] = suite
     return found, failed
+
+
+def _load(entry: EntryPoint) -> Suite:
+    suite = entry.load()
+    if not isinstance(suite, Suite):
+        raise SuiteError(f"{entry.value} is a {type(suite).__name__}; a {Suite.__module__}.Suite is meant")
+    if suite.name != entry.name:
+        raise SuiteError(
+            f"{entry.value} is named '{suite.name}', its entry point '{entry.name}'; give both one name"
+        )
+    return suite
 
 
 def unmet(requirement: str) -> str:
@@ -137,11 +159,21 @@ def make_env(task: str, /, **options: Any) -> Env:
 
 
 def make_expert(task: str, /, *, quality: str = "expert", **options: Any) -> Agent:
-    """The scripted demonstrator of `suite/task` at a quality preset."""
-    suite, name = find(task)
+    """The scripted demonstrator of `suite/task` at a quality preset, see `demonstrator`."""
+    return demonstrator(task, quality)(find(task)[1], quality=quality, **options)
+
+
+def demonstrator(task: str, quality: str) -> Callable[..., Agent]:
+    """The `make_expert` of the suite of `suite/task`.
+
+    Raises:
+        ConfigError: it has none; names the suites that have.
+        UnknownNameError: not of this quality; with the nearest names.
+    """
+    suite, _ = find(task)
     if suite.make_expert is None:
         able = sorted(name for name, other in suites()[0].items() if other.make_expert is not None)
         raise ConfigError(f"{suite.name} has no scripted expert, so {task} has none; suites with one: {able}")
     if quality not in suite.qualities:
         raise UnknownNameError("quality", quality, list(suite.qualities))
-    return suite.make_expert(name, quality=quality, **options)
+    return suite.make_expert

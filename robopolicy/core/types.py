@@ -80,6 +80,11 @@ class Window:
     sequence: int | None = None
     columns: tuple[str, ...] = ()
 
+    @classmethod
+    def imitation(cls, *, obs_steps: int, horizon: int) -> Window:
+        """What cloning asks: the last `obs_steps` observations and the `horizon` actions from now on."""
+        return cls(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+
 
 @runtime_checkable
 class Noise(Protocol):

@@ -25,7 +25,7 @@ from robopolicy.core.machine import Lock
 from robopolicy.core.spec import Spec
 from robopolicy.data import format as fmt
 from robopolicy.data import journal, video
-from robopolicy.data.damage import DamagedFileError, count, parsing
+from robopolicy.data.damage import DamagedFileError, UnwrittenError, count, parsing
 from robopolicy.data.episodes import FOLDER, episode_row, read_rows
 from robopolicy.data.files import read_info
 from robopolicy.data.stats import describe, describe_histogram, read_histogram
@@ -118,7 +118,8 @@ def assemble(root: Path) -> int:
     """Turn the journal into files of the format; the caller holds the lock. Returns the number of episodes.
 
     Raises:
-        DatasetError: the disk is full or a file is damaged; nothing that was there is lost.
+        UnwrittenError: the disk is full; nothing that was there is lost.
+        DatasetError: a file is damaged.
     """
     known = journal.header(root)
     if known is None:
@@ -132,10 +133,9 @@ def assemble(root: Path) -> int:
         try:
             _Assembly(root, known[0], known[1], committed, new).run()
         except OSError as error:
-            raise DatasetError(
-                f"{root} could not be assembled ({error.strerror or error}); {len(new)} finished "
-                f"episodes are safe in {root / journal.FOLDER}: free space, then open the folder again"
-            ) from error
+            safe = f"{len(new)} finished episodes are safe in {root / journal.FOLDER}"
+            fix = f"{safe}: free space, then open the folder again"
+            raise UnwrittenError(f"{root} could not be assembled", error, fix) from error
     journal.clear(root)
     return len(new)
 

@@ -23,13 +23,17 @@ from robopolicy.data.writer import DatasetWriter
 
 @dataclass
 class _Kept:
-    """An episode in the ring: rows `start .. stop - 1`; `drawable` of them have a successor."""
+    """An episode in the ring: rows `start .. stop - 1`; `drawable` of them have a successor.
+
+    `flushed` says whether it is in a dataset already.
+    """
 
     start: int
     stop: int
     drawable: int = 0
     success: bool = False
     seed: int = -1
+    flushed: bool = False
 
 
 class _Queue:
@@ -182,10 +186,15 @@ class Buffer:
         return [self._episode(kept) for kept in self._closed]
 
     def flush(self, path: str | Path, *, robot_type: str = "unknown") -> None:
-        """Append the finished episodes to the LeRobotDataset v3 at `path`, and keep them here."""
+        """Append to the LeRobotDataset v3 at `path` the finished episodes that no flush has written yet.
+
+        They are kept here as well.
+        """
         with DatasetWriter(path, spec=self.spec, robot_type=robot_type) as writer:
-            for episode in self.episodes():
-                writer.append(episode)
+            for kept in self._closed:
+                if not kept.flushed:
+                    writer.append(self._episode(kept))
+                    kept.flushed = True
 
     def _add(
         self,
@@ -236,6 +245,7 @@ class Buffer:
                 "capacity"
             )
         if kept.stop + count > self.capacity:
+            self._evict(kept.stop, self.capacity)
             self._evict(0, length + count)
             self._move(kept)
         self._evict(kept.stop, kept.stop + count)
@@ -243,8 +253,8 @@ class Buffer:
         return kept.stop
 
     def _evict(self, start: int, stop: int) -> None:
-        """Forget the oldest episodes until none has a row in `start .. stop - 1`."""
-        while any(kept.start < stop and start < kept.stop for kept in self._closed):
+        """Forget the episodes that begin in `start .. stop - 1`; of a ring, what lies ahead is the oldest."""
+        while self._closed and start <= self._closed[0].start < stop:
             oldest = self._closed.popleft()
             self._rows.drop(oldest.stop - oldest.start)
             self._rows_with_next.drop(oldest.drawable)

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from robopolicy.core.errors import DatasetError
+from robopolicy.core.files import writing
 from robopolicy.core.spec import Image
 from robopolicy.data import files, journal, origin, video
 from robopolicy.data import format as fmt
 from robopolicy.data.assemble import own_part
+from robopolicy.data.collected import COLLECTED
 from robopolicy.data.damage import DamagedFileError
 from robopolicy.data.episodes import (
     FOLDER,
@@ -120,14 +122,20 @@ def check(path: str | Path) -> Report:
 
 
 def quarantine(path: str | Path, report: Report) -> dict[int, list[str]]:
-    """Set the damaged episodes of a report aside, beside those already there; returns all, with reasons."""
+    """Set the damaged episodes of a report aside, beside those already there; returns all, with reasons.
+
+    Raises:
+        UserError: the disk is full.
+    """
     root = Path(path)
     try:
         aside = files.read_quarantine(root) | report.damaged
     except DamagedFileError:  # a finding of its own: all that should be set aside is in the report
         aside = report.damaged
     if aside:
-        fmt.write_json(root / fmt.QUARANTINE, {"episodes": {str(k): v for k, v in sorted(aside.items())}})
+        listed = {str(index): reasons for index, reasons in sorted(aside.items())}
+        with writing(root):
+            fmt.write_json(root / fmt.QUARANTINE, {"episodes": listed})
     return aside
 
 
@@ -174,7 +182,7 @@ class _Checker:
         return _together(self.findings)
 
     def _own(self) -> None:
-        """What does not belong to single episodes: journal, quarantine, origin, tasks, our own file."""
+        """What does not belong to single episodes: journal, our own files, tasks."""
         total = self.info["total_episodes"]
         with self._blaming():
             journal.header(self.root)
@@ -185,6 +193,9 @@ class _Checker:
             files.read_quarantine(self.root)
         with self._blaming():
             origin.read(self.root)
+        with self._blaming():
+            if (self.root / COLLECTED).exists():
+                fmt.read_json(self.root / COLLECTED)
         with self._blaming():
             self.tasks = fmt.read_tasks(self.root)
         with self._blaming():

@@ -7,17 +7,18 @@ larger than it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from robopolicy.core import suites
-from robopolicy.core.errors import DatasetError
+from robopolicy.core.errors import ConfigError, DatasetError
 from robopolicy.core.ranges import in_range
-from robopolicy.core.spec import Spec
+from robopolicy.core.spec import ActionSemantics, Spec
 from robopolicy.data import origin
 from robopolicy.data.importers import ogbench, replay, robomimic
 from robopolicy.data.importers.plan import make_plan
-from robopolicy.data.importers.source import Importer, reading
+from robopolicy.data.importers.source import Importer, Source, reading
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.merge import new_dataset
 from robopolicy.data.store import check_episode
@@ -35,6 +36,8 @@ def convert(
     cameras: Sequence[str] | None = None,
     task: str | None = None,
     text: str = "",
+    semantics: Mapping[str, str] | None = None,
+    success: bool | None = None,
 ) -> Dataset:
     """Convert a file of a known layout into a new dataset at `out`.
 
@@ -47,9 +50,14 @@ def convert(
         task: `suite/task` that was recorded: its names, bounds and units are taken, and what does not fit it
             is refused. Numbered names without bounds otherwise.
         text: the instruction of all episodes.
+        semantics: what the actions mean, as in `ActionSemantics`, where neither the file nor a task says.
+        success: whether every episode solved its task, where the file does not say.
+
+    What nobody says is kept as unknown, see `data.origin`: actions are taken for absolute ones of joints,
+    episodes for failures.
 
     Raises:
-        ConfigError: `control_hz` is not above 0, or has to be given.
+        ConfigError: `control_hz` is not above 0, or has to be given; or what is given is known already.
         UnknownNameError: an array, a camera or a task that does not exist.
         DatasetError: the file is not of its layout, or `out` already holds something.
         SpecMismatchError: the file does not fit the task.
@@ -58,7 +66,10 @@ def convert(
     path = Path(source)
     importer = _importer(path)
     with importer.opened(path) as opened:
-        kept = {"file": path.name, "layout": importer.NAME, **opened.origin}
+        opened = _told(path, opened, semantics, success)
+        unknown = [] if opened.semantics or task else ["control"]
+        unknown += [] if opened.tells_success or success is not None else ["success"]
+        kept = {"file": path.name, "layout": importer.NAME, "unknown": unknown, **opened.origin}
         if task is not None:
             origin.require_task([kept], task, name=path)
         like = None if task is None else _spec_of(task)
@@ -71,7 +82,7 @@ def convert(
             DatasetWriter(aside, spec=plan.spec, robot_type=opened.robot_type) as writer,
         ):
             for take in opened.takes(plan.arrays):
-                episode = plan.episode(take)
+                episode = plan.episode(take if success is None else replace(take, success=success))
                 check_episode(episode, plan.spec, name=f"{path}: {take.name}")
                 writer.append(episode)
             origin.write(aside, [kept])
@@ -86,6 +97,21 @@ def _importer(path: Path) -> Importer:
             return importer
     names = ", ".join(importer.NAME for importer in _IMPORTERS)
     raise DatasetError(f"{path} is of no layout that can be converted; these can be: {names}")
+
+
+def _told(path: Path, source: Source, semantics: Mapping[str, str] | None, success: bool | None) -> Source:
+    """The file with what the user says of it, which it must not say itself."""
+    if success is not None and source.tells_success:
+        raise ConfigError(f"{path} says which episodes succeeded; leave out success={success}")
+    if semantics is None:
+        return source
+    try:
+        meant = ActionSemantics(**semantics)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"semantics is {dict(semantics)}: {error}") from error
+    if source.semantics not in (None, meant):
+        raise ConfigError(f"semantics is {meant}, {path} says {source.semantics}; leave semantics out")
+    return replace(source, semantics=meant)
 
 
 def _spec_of(task: str) -> Spec:

@@ -1,4 +1,4 @@
-"""The one error that says which file of a dataset is damaged, how, and what to do."""
+"""Errors that say which file of a dataset is damaged, or what could not be written, and what to do."""
 
 from __future__ import annotations
 
@@ -36,6 +36,23 @@ class DamagedFileError(DatasetError):
     def __init__(self, path: Path, problem: str, fix: str = RESTORE) -> None:
         super().__init__(f"{path}: {problem}; {fix}")
         self.path, self.problem, self.fix = path, problem, fix
+
+
+class UnwrittenError(DatasetError, OSError):
+    """The disk refuses (full, read-only).
+
+    It is an OSError too, so that who writes aside can say it of the folder that was asked for.
+
+    Args:
+        what: could not be done.
+        error: what the disk says.
+        fix: what is safe, and what to do.
+    """
+
+    def __init__(self, what: str, error: OSError, fix: str) -> None:
+        said = error.strerror or str(error)
+        super().__init__(f"{what} ({said}); {fix}")
+        self.strerror = said
 
 
 @contextlib.contextmanager

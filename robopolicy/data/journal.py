@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from robopolicy.core.errors import DatasetError
 from robopolicy.core.files import publish
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data import format as fmt
 from robopolicy.data import video
-from robopolicy.data.damage import count, parsing
+from robopolicy.data.damage import UnwrittenError, count, parsing
 from robopolicy.data.stats import image_histogram, read_histogram
 from robopolicy.data.store import SOURCES, source_codes
 
@@ -73,10 +72,17 @@ class Entry:
 
 
 def begin(root: Path, spec: Spec, robot_type: str) -> None:
-    """Say what the episodes to come are, so that they can be assembled without the recorder."""
+    """Say what the episodes to come are, so that they can be assembled without the recorder.
+
+    Raises:
+        UnwrittenError: the disk refuses.
+    """
     header = {"spec": json.loads(spec.to_json()), "robot_type": robot_type}
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    fmt.write_json(root / FOLDER / "header.json", header)
+    try:
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        fmt.write_json(root / FOLDER / "header.json", header)
+    except OSError as error:
+        raise UnwrittenError(f"{root} cannot be written", error, "free space there") from error
 
 
 def header(root: Path) -> tuple[Spec, str] | None:
@@ -158,10 +164,9 @@ def write(
                 video.encode(path, episode.images[camera], fps=fps, codec=codec)
         publish(aside, root / FOLDER / f"{EPISODE}{index:06d}")
     except OSError as error:
-        raise DatasetError(
-            f"episode {index} of {root} could not be written ({error.strerror or error}); the {index} "
-            "episodes before it are safe: free space, then record into the same folder again"
-        ) from error
+        what = f"episode {index} of {root} could not be written"
+        fix = f"the {index} episodes before it are safe: free space, then record into the same folder again"
+        raise UnwrittenError(what, error, fix) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

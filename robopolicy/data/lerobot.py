@@ -23,7 +23,7 @@ import numpy as np
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Image, Spec
 from robopolicy.core.types import Episode
-from robopolicy.data import files, journal, origin, video
+from robopolicy.data import collected, files, journal, origin, video
 from robopolicy.data import format as fmt
 from robopolicy.data.assemble import own_part, recover
 from robopolicy.data.damage import CHECK, DamagedFileError
@@ -109,15 +109,18 @@ class Dataset:
         spec, success = self.spec, "not recorded"
         if fmt.SUCCESS in self.features:
             success = f"{self.load('state').success.sum()} of {self.num_episodes} episodes"
+            success += origin.unknown(self.origins, "success")
         cameras = tuple(f"{name} {image.width}x{image.height}" for name, image in spec.images.items())
         origins = tuple(origin.describe(each) for each in self.origins)
+        tasks = collected.tasks(self.root)
         return {
             **({"origin": origins} if origins else {}),
+            **({"task": tasks} if tasks else {}),
             "robot": (self.robot_type,),
             "success": (success,),
             "state": spec.state.names,
             "action": spec.action.names,
-            "control": (spec.semantics.mode, spec.semantics.frame),
+            "control": (spec.semantics.mode, spec.semantics.frame + origin.unknown(self.origins, "control")),
             "cameras": cameras or ("none",),
         }
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robopolicy.core.errors import DatasetError, SpecMismatchError
-from robopolicy.core.files import replacing
+from robopolicy.core.files import replacing, writing
+from robopolicy.data import collected, origin
 from robopolicy.data import format as fmt
-from robopolicy.data import origin
 from robopolicy.data.lerobot import Dataset, open_dataset
 from robopolicy.data.writer import DatasetWriter
 
@@ -43,6 +43,7 @@ def merge(paths: Sequence[str | Path], out: str | Path) -> Dataset:
             for row, episode in source.in_turn():
                 writer.append(episode, videos=row.clips)
         origin.write(aside, (each for source in sources for each in source.origins))
+        collected.write_merged(aside, [source.root for source in sources])
     return open_dataset(out)
 
 
@@ -52,11 +53,12 @@ def new_dataset(out: str | Path) -> Iterator[Path]:
 
     Raises:
         DatasetError: `out` already holds something.
+        UserError: the disk is full.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out} is not empty; choose a new folder")
-    with replacing(out) as aside:
+    with writing(out), replacing(out) as aside:
         yield aside
         if not (aside / fmt.INFO).exists():
             raise DatasetError(f"no episode was found to put into {out}; name a source that holds some")

@@ -1,7 +1,8 @@
 """Where imported episodes come from: `meta/origin.json`, which this project's commands carry on.
 
 The format has no place for it, and other readers ignore it. Each origin names the file and its layout; where
-the file says so also the simulator, its version, the task, and all that builds the environment again.
+the file says so also the simulator, its version, the task, and all that builds the environment again; and as
+`unknown` the facts of which neither the file nor the user told (`control`: what the actions mean, `success`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ def read(root: Path) -> tuple[dict[str, Any], ...]:
         for origin in origins:
             if strange := {name: origin.get(name) for name in _TEXTS if not _is_text(origin.get(name))}:
                 raise ValueError(f"{strange} is no text")
+            facts = origin.get("unknown", [])
+            if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
+                raise ValueError(f"unknown is {str(facts)[:60]}, a list of facts is meant")
         return tuple(origins)
 
 
@@ -59,10 +63,16 @@ def describe(origin: Mapping[str, Any]) -> str:
     return f"{origin.get('task')}, {simulator} {origin.get('version') or 'of unknown version'}{but}, {file}"
 
 
+def unknown(origins: Sequence[Mapping[str, Any]], fact: str) -> str:
+    """Which files did not tell a fact, in brackets; nothing where all did."""
+    silent = dict.fromkeys(str(origin.get("file")) for origin in origins if fact in origin.get("unknown", ()))
+    return f" (not told by {', '.join(silent)})" if silent else ""
+
+
 def require_task(origins: Sequence[Mapping[str, Any]], task: str, *, name: str | Path) -> None:
     """Refuse to use episodes for a task `suite/task` that is not the one, or on which they do not play back.
 
-    Nothing is said of what the file does not tell.
+    Nothing is said of what the file does not tell. Of `cube-single` are all tasks whose names begin so.
 
     Raises:
         DatasetError: names both versions or both tasks, and what to do.
@@ -78,7 +88,7 @@ def require_task(origins: Sequence[Mapping[str, Any]], task: str, *, name: str |
                 "controllers do other things with the same actions: take the file that was made for "
                 f"{simulator} {installed}, or leave out task={task}"
             )
-        if recorded and _plain(recorded) != _plain(wanted):
+        if recorded and not _plain(wanted).startswith(_plain(recorded)):
             raise DatasetError(f"{name} holds {recorded}, task={task} was asked for; name the task it holds")
 
 

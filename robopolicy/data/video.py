@@ -1,13 +1,14 @@
 """Camera frames in mp4 files: encode, cut, join, decode, and a cache of raw frames for training.
 
-Encoding follows LeRobotDataset v3: AV1 (H.264 where the build lacks it), yuv420p, a key frame every second
-frame, so that any frame is cheap to reach. Frames are found by their time stamp, never by counting packets.
-Cutting and joining copy packets, so a merge loses no quality.
+Encoding follows LeRobotDataset v3: AV1 (H.264 where the build lacks it, or the pictures are too narrow),
+yuv420p, a key frame every second frame, so that any frame is cheap to reach. Frames are found by their time
+stamp, never by counting packets. Cutting and joining copy packets, so a merge loses no quality.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,15 +22,16 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from robopolicy.core.errors import DatasetError
-from robopolicy.core.files import replacing
+from robopolicy.core.files import replacing, writing
 from robopolicy.core.spec import Image
 from robopolicy.data.damage import CHECK, DamagedFileError
 
-MAX_SIDE = 4096  # pixels; a file that asks for more is refused before anything is decoded
+MAX_SIDE = 4096  # pixels; larger pictures are refused before anything is encoded or decoded
 _CODECS = {
     "libsvtav1": {"g": "2", "crf": "30", "preset": "12"},
     "libx264": {"g": "2", "crf": "23", "bf": "0", "preset": "fast"},
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _REORDERED = 32  # frames by which packets may be out of order, where a video has frames that look ahead
 _NAMES = {"libsvtav1": "av1", "libx264": "h264", "libdav1d": "av1"}
 
@@ -43,25 +45,54 @@ class Clip:
     length: int
 
 
-def default_codec() -> str:
-    """The encoder that new videos are made with: AV1 where PyAV has it, else H.264."""
-    return next((codec for codec in _CODECS if codec in av.codecs_available), "libx264")
+def codec_for(height: int, width: int, codec: str | None = None) -> str:
+    """The encoder of pictures of this size: `codec`, or AV1 where that is there and takes them, else H.264.
+
+    Raises:
+        DatasetError: no such encoder is there, or none takes the size.
+    """
+    there = [name for name in _CODECS if name in av.codecs_available]
+    if codec is not None and codec not in there:
+        raise DatasetError(f"video codec '{codec}' is not one of {there}")
+    tried = there if codec is None else [codec]
+    for name in tried:
+        if _takes(name, height, width):
+            return name
+    raise DatasetError(
+        f"pictures of {height} x {width} cannot be encoded with {' or '.join(tried)}; resize the camera's to "
+        f"even sides of 32 to {MAX_SIDE} pixels"
+    )
+
+
+def _takes(codec: str, height: int, width: int) -> bool:
+    short, long = min(height, width), max(height, width)
+    if not _is_allowed(height, width):
+        return False
+    if codec == "libx264":  # yuv420p keeps one colour for 2 x 2 pixels
+        return height % 2 == width % 2 == 0
+    # with several threads libsvtav1 4.1 never comes back from the first picture whose longer side is above
+    # 64 pixels, one of its blocks, and whose shorter side is less than 26
+    return short >= 4 and (short >= 32 or long <= 64)
+
+
+def _is_allowed(height: int, width: int) -> bool:
+    return max(height, width) <= MAX_SIDE
 
 
 def encode(path: Path, frames: np.ndarray, *, fps: int, codec: str | None = None) -> None:
     """Write `frames [L C h w]` uint8 RGB to `path`.
 
     Raises:
-        DatasetError: the encoder refuses the size, or the disk is full.
+        DatasetError: no encoder takes the size (see `codec_for`).
+        OSError: the disk is full.
     """
-    codec = codec or default_codec()
-    if codec not in _CODECS:
-        raise DatasetError(f"video codec '{codec}' is not one of {sorted(_CODECS)}")
+    height, width = frames.shape[2:]
+    codec = codec_for(height, width, codec)
     os.environ.setdefault("SVT_LOG", "1")  # errors only; the encoder else prints its settings for each video
     with _reported(path), av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=fps, options=_CODECS[codec])
         assert isinstance(stream, VideoStream)
-        stream.height, stream.width = frames.shape[2:]
+        stream.height, stream.width = height, width
         stream.pix_fmt = "yuv420p"
         for frame in frames.transpose(0, 2, 3, 1):
             image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -101,9 +132,8 @@ def decode(path: Path, *, fps: float, image: Image, start: int = 0) -> Iterator[
         DamagedFileError: the file cannot be decoded, or its frames do not have the dataset's size.
     """
     with _opened(path) as (container, stream):
-        if (stream.height, stream.width) != (image.height, image.width) or max(
-            stream.height, stream.width
-        ) > MAX_SIDE:
+        size = stream.height, stream.width
+        if size != (image.height, image.width) or not _is_allowed(*size):
             raise DamagedFileError(
                 path,
                 f"has frames of {stream.height} x {stream.width}, the dataset says {image.height} x "
@@ -148,7 +178,12 @@ def cut(clip: Clip, path: Path, *, fps: float) -> bool:
 
 
 def join(sources: Sequence[tuple[Path, int]], path: Path, *, fps: int) -> None:
-    """Join files, given with their numbers of frames, into one without encoding them again."""
+    """Join files, given with their numbers of frames, into one without encoding them again.
+
+    Raises:
+        DamagedFileError: a source cannot be read, or has another number of frames.
+        OSError: the disk is full.
+    """
     out: OutputContainer | None = None
     target: VideoStream | None = None
     at = 0
@@ -237,10 +272,11 @@ def frame_cache(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray],
     source, so that a changed video gets a new cache.
 
     Raises:
-        DatasetError: the disk is full, or the file there is damaged.
+        UserError: the disk is full.
+        DamagedFileError: the file there is damaged.
     """
     if not path.exists():
-        with _reported(path), replacing(path) as aside:
+        with writing(path.parent), replacing(path) as aside:
             frames = _allocate(aside, shape)
             fill(frames)
             frames.flush()
@@ -292,9 +328,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 @contextlib.contextmanager
 def _reported(path: Path) -> Iterator[None]:
-    """Turn what FFmpeg and the disk say into an error that names the file."""
+    """Turn what FFmpeg says into an error that names the file; a full disk is no fault of a file."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        problem, fix = f"the video cannot be read or written ({error})", "restore the file, or free space"
-        raise DamagedFileError(path, problem, fix) from error
+        if error.errno in _FULL:
+            raise
+        raise DamagedFileError(path, f"the video cannot be read or written ({error})") from error

@@ -15,7 +15,7 @@ from robopolicy.data import format as fmt
 from robopolicy.data import journal
 from robopolicy.data.assemble import assemble, committed_part, own_part
 from robopolicy.data.store import check_episode
-from robopolicy.data.video import Clip
+from robopolicy.data.video import Clip, codec_for
 
 MAX_SECONDS = 2048  # beyond it float32 time stamps are off by more than LeRobot's tolerance of 0.1 ms
 
@@ -27,11 +27,11 @@ class DatasetWriter:
         path: a new folder, or a dataset that this class wrote: recording goes on there.
         spec: of the episodes; equal to the dataset's where there is one.
         robot_type: kept in `info.json`.
-        codec: `libsvtav1` or `libx264`; the first one that PyAV has, by default.
+        codec: `libsvtav1` or `libx264`; by default the first one that PyAV has and that takes the size.
 
     Raises:
         UserError: another process records there, or the folder cannot be written.
-        DatasetError: the folder holds something else.
+        DatasetError: the folder holds something else, or no codec takes a camera's size.
         SpecMismatchError: the folder holds episodes of another spec.
     """
 
@@ -42,9 +42,12 @@ class DatasetWriter:
         self._codec = codec
         if abs(spec.control_hz - round(spec.control_hz)) > 1e-9:
             raise DatasetError(
-                f"control_hz is {spec.control_hz}; the format holds whole frames a second only"
+                f"control_hz is {spec.control_hz:g}; the format holds whole frames a second only: choose "
+                f"{max(1, round(spec.control_hz))}, and resample what is recorded already"
             )
-        self._lock: Lock | None = Lock(self.root, doing="recording")
+        for image in spec.images.values():  # rather than after the first episode
+            codec_for(image.height, image.width, codec)
+        self._lock: Lock | None = Lock(self.root, doing="recording", kind="dataset")
         try:
             self._open(robot_type)
         except BaseException:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ import numpy as np
 
 from robopolicy.control.loop import Outcome
 from robopolicy.control.workers import run_in_order
-from robopolicy.core.errors import UserError
-from robopolicy.core.files import write_text
+from robopolicy.core.files import write_text, writing
 from robopolicy.core.provenance import provenance
 
 
@@ -71,7 +70,7 @@ class Keep:
     ) -> None:
         self._folder, self._prints = folder, prints
         made_by = provenance()
-        self._what = [what, made_by["versions"], made_by["commit"]]
+        self._what = [what, made_by["versions"], made_by["code"]]
         if folder is not None:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -121,18 +120,6 @@ class Keep:
             np.save(path.with_suffix(".npy"), np.concatenate(block.actions), allow_pickle=False)
         # last, and whole: where there are records there are actions
         write_whole(path, json.dumps({"of": self._hash(job), "records": records}, indent=1))
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """A disk that refuses (full, read-only, no folder) is the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}); free some space or choose another "
-            "output folder. What was finished before is kept"
-        ) from error
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -204,7 +204,7 @@ def _stopping(
 
 def _own(folder: Path | None) -> AbstractContextManager[object]:
     """Keeps a second evaluation out of the folder."""
-    return nullcontext() if folder is None else Lock(folder, doing="evaluating")
+    return nullcontext() if folder is None else Lock(folder, doing="evaluating", kind="evaluation")
 
 
 @contextmanager

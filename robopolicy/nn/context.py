@@ -14,6 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from robopolicy.core.errors import SpecMismatchError
+from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Image, Spec
 from robopolicy.core.types import Observation
 from robopolicy.nn.language import TextEmbedding
@@ -70,6 +71,7 @@ class ContextEncoder(nn.Module):
         self, *, spec: Spec, obs_steps: int, vision: str = "cnn", text_dim: int = 64, image_dim: int = 64
     ) -> None:
         super().__init__()
+        in_range("ContextEncoder", least=1, text_dim=text_dim, image_dim=image_dim)
         self._cameras = tuple(sorted(spec.images))
         self.images = nn.ModuleList(
             ImageEncoder(image=spec.images[name], width=image_dim, trunk=vision) for name in self._cameras

@@ -10,6 +10,7 @@ Points are as large as the chunks that they become, and each candidate has a tim
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -94,9 +95,10 @@ def integrate(
     steps: int,
     *,
     solver: Solver = euler,
+    rho: float = 1.0,
     project: Project | None = None,
 ) -> Points:
-    """Carry noise at time 0 to data at time 1 in `steps` equal steps.
+    """Carry noise at time 0 to data at time 1 in K = `steps` steps, at the times `1 - (1 - i / K)^rho`.
 
     All rows and candidates advance together. Guidance wraps `velocity` (adding `weight * gradient`), so that
     weight 0 gives the base's bits; what must hold exactly at every time (a prefix already committed) is a
@@ -107,14 +109,17 @@ def integrate(
         noise: where it starts.
         steps: how many.
         solver: `euler` or `midpoint`.
+        rho: 1 for equal steps; the larger, the shorter are those near the data, where paths that began as one
+            part (Karras et al., arXiv:2206.00364, eq. 5, of the share of noise).
         project: see above.
     """
     x = noise
-    for i in range(steps):
-        t = x.new_full(x.shape[:2], i / steps)
+    times = [1 - (1 - i / steps) ** rho for i in range(steps + 1)]
+    for now, then in pairwise(times):
+        t = x.new_full(x.shape[:2], now)
         if project is not None:
             x = project(x, t)
-        x = solver(velocity, x, t, 1 / steps)
+        x = solver(velocity, x, t, then - now)
     return x if project is None else project(x, x.new_ones(x.shape[:2]))
 
 

@@ -82,7 +82,7 @@ class ACTPolicy(Learner):
         in_range("ACTPolicy", least=1, encoder_layers=encoder_layers, decoder_layers=decoder_layers)
         in_range("ACTPolicy", least=0, kl_weight=kl_weight)
         in_range("ACTPolicy", least=0, below=1, dropout=dropout)
-        chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+        chunk = Window.imitation(obs_steps=obs_steps, horizon=horizon)
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon
         self.kl_weight = kl_weight

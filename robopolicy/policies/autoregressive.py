@@ -78,11 +78,10 @@ class AutoregressivePolicy(Learner):
     ) -> None:
         in_range("AutoregressivePolicy", least=1, obs_steps=obs_steps, horizon=horizon)
         in_range("AutoregressivePolicy", least=2, num_bins=num_bins)
-        in_range("AutoregressivePolicy", least=1, text_dim=text_dim, image_dim=image_dim)
         in_range("AutoregressivePolicy", above=0, spread=spread, temperature=temperature)
         in_range("AutoregressivePolicy", least=0, jitter=jitter)
         in_range("AutoregressivePolicy", above=0, most=1, top_p=top_p)
-        chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+        chunk = Window.imitation(obs_steps=obs_steps, horizon=horizon)
         super().__init__(spec=spec, windows={"policy": chunk})
         self.normalizer = Normalizer(spec=spec, quantiles=True)
         self.obs_steps, self.horizon = obs_steps, horizon

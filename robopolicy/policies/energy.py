@@ -71,9 +71,8 @@ class EnergyPolicy(Learner):
         image_dim: int = 64,
     ) -> None:
         in_range("EnergyPolicy", least=1, obs_steps=obs_steps, horizon=horizon, draws=draws, steps=steps)
-        in_range("EnergyPolicy", least=1, text_dim=text_dim, image_dim=image_dim)
         in_range("EnergyPolicy", least=0, below=1, ema=ema)
-        chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+        chunk = Window.imitation(obs_steps=obs_steps, horizon=horizon)
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon
         self.draws, self.steps, self.ema = draws, steps, ema

@@ -47,6 +47,7 @@ class FlowPolicy(Learner):
             gradient, cheap where the encoding is dear (as Li et al. 2024, arXiv:2406.11838, do for tokens).
         steps: of the integration when sampling.
         solver: `ops.flow.euler` or `ops.flow.midpoint` (two evaluations a step).
+        rho: how much shorter the later steps are, see `ops.flow.integrate`.
         ema: decay of the averaged weights that sample; None samples with the trained weights.
         vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
 
@@ -65,20 +66,21 @@ class FlowPolicy(Learner):
         draws: int = 1,
         steps: int = 10,
         solver: flow.Solver = flow.euler,
+        rho: float = 2.5,
         ema: float | None = None,
         vision: str = "cnn",
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
         in_range("FlowPolicy", least=1, obs_steps=obs_steps, horizon=horizon, draws=draws, steps=steps)
-        in_range("FlowPolicy", least=1, text_dim=text_dim, image_dim=image_dim)
-        in_range("FlowPolicy", above=0, data_std=data_std)
+        in_range("FlowPolicy", above=0, data_std=data_std, rho=rho)
         in_range("FlowPolicy", least=0, below=1, ema=ema)
-        chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+        chunk = Window.imitation(obs_steps=obs_steps, horizon=horizon)
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon
         self.draws = draws
-        self.steps, self.solver, self.ema, self.data_std = steps, solver, ema, data_std
+        self.steps, self.solver, self.rho = steps, solver, rho
+        self.ema, self.data_std = ema, data_std
         self.noise_shape = (horizon, len(spec.action))
         encoder = ContextEncoder(
             spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
@@ -159,6 +161,11 @@ class FlowPolicy(Learner):
         self, ctx: Float[Tensor, "B D"], noise: flow.Points, hold: flow.Project | None
     ) -> flow.Points:
         chunk = flow.integrate(
-            lambda x, t: self.velocity(ctx, x, t), noise, self.steps, solver=self.solver, project=hold
+            lambda x, t: self.velocity(ctx, x, t),
+            noise,
+            self.steps,
+            solver=self.solver,
+            rho=self.rho,
+            project=hold,
         )
         return clip(self.normalizer.unaction(chunk), self.spec)

@@ -56,13 +56,12 @@ class GaussianPolicy(Learner):
         image_dim: int = 64,
     ) -> None:
         in_range("GaussianPolicy", least=1, obs_steps=obs_steps, horizon=horizon)
-        in_range("GaussianPolicy", least=1, text_dim=text_dim, image_dim=image_dim)
         in_range("GaussianPolicy", least=1, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
         if len(std_range) != 2 or not 0 < std_range[0] < std_range[1] < math.inf:
             raise ConfigError(
                 f"GaussianPolicy: std_range is {std_range}; two positive numbers, the larger last, are meant"
             )
-        chunk = Window(obs=tuple(range(1 - obs_steps, 1)), chunk=(0, horizon))
+        chunk = Window.imitation(obs_steps=obs_steps, horizon=horizon)
         super().__init__(spec=spec, windows={"policy": chunk})
         self.obs_steps, self.horizon = obs_steps, horizon
         self.log_std_range = (math.log(std_range[0]), math.log(std_range[1]))

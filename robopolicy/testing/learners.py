@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import torch
 
@@ -154,15 +154,25 @@ def check_learner(build: Build, *, spec: Spec | None = None) -> None:
 
 
 def learner_checks(build: Build, *, spec: Spec | None = None) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The checks of `check_learner` one by one, each with its name."""
+    """The checks of `check_learner` one by one, each with its name; run each before the next is taken."""
     for each in (tiny_spec(), tiny_spec(images=True, text=True)) if spec is None else (spec,):
         seen = "images" if each.images else "states"
+        built: list[Learner] = []
+        yield f"{seen}: it_is_built", lambda built=built, each=each: built.append(tiny_learner(build, each))
+        if not built:
+            continue
         for check in LEARNER_CHECKS:
             yield f"{seen}: {check.__name__}", partial(check, build, each)
-        learner = tiny_learner(build, each, steps=5).eval()
-        if isinstance(learner, ChunkPolicy):
+        if isinstance(built[0], ChunkPolicy):
+            trained = cache(partial(_trained_policy, build, each))
             for check in POLICY_CHECKS:
-                yield f"{seen}: {check.__name__}", partial(check, learner)
+                yield f"{seen}: {check.__name__}", lambda check=check, trained=trained: check(trained())
+
+
+def _trained_policy(build: Build, spec: Spec) -> ChunkPolicy:
+    learner = tiny_learner(build, spec, steps=5).eval()
+    assert isinstance(learner, ChunkPolicy)
+    return learner
 
 
 def descend(learner: Learner, losses: tuple[Loss, ...], *, step: int, rate: float = 1e-3) -> None:

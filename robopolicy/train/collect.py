@@ -28,6 +28,7 @@ from robopolicy.core.provenance import versions
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
+from robopolicy.data import collected
 from robopolicy.data import format as fmt
 from robopolicy.data.writer import DatasetWriter
 
@@ -209,14 +210,14 @@ class _Progress:
     """How many seeds are used up, and how many episodes the dataset held by then."""
 
     def __init__(self, out: Path, request: Request, settings: Mapping[str, Any]) -> None:
-        self._path = out / "meta" / "collect.json"
+        self._path = out / collected.COLLECTED
         self._made_with = {"versions": versions(), "settings": settings}
         self._request = json.loads(json.dumps(request.to_plain()))  # as it is read again
 
     def read(self, held: int) -> _Begun:
         """Where to go on, in a dataset that holds `held` episodes."""
         elsewhere = "choose another folder, and merge them later"
-        if not self._path.exists():
+        if not self._path.exists() or collected.is_merged(self._path.parents[1]):
             if held:
                 raise DatasetError(
                     f"{self._path.parents[1]} holds {held} episodes that were not collected here; {elsewhere}"
@@ -245,8 +246,6 @@ class _Progress:
 
 
 def task_of(dataset: Path | str) -> str | None:
-    """The task a dataset was collected from; None where it was not collected here."""
-    try:
-        return json.loads((Path(dataset) / "meta" / "collect.json").read_text())["request"]["task"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    """The task a dataset was collected from; None where it was not collected here, or from several."""
+    tasks = collected.tasks(Path(dataset))
+    return tasks[0] if len(tasks) == 1 else None

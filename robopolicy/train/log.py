@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,10 +20,11 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import scalar
 
-from robopolicy.core.errors import UserError
-from robopolicy.core.files import write_text
+from robopolicy.core.files import write_text, writing
 
 LINE_EVERY_S = 30.0  # between plain lines, where there is no terminal to draw a bar on
 SHOW_EVERY_S = 0.2  # between two moves of the bar
@@ -50,6 +53,35 @@ class Means:
         means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._counts = {}, {}
         return means
+
+
+class _Board:
+    """The file that TensorBoard reads; what an earlier attempt logged beyond `step` is hidden there.
+
+    torch's own writer has a thread, which shows a traceback where the disk is full; this one raises OSError.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = open(folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}", "xb")  # noqa: SIM115
+        self._records = RecordWriter(self._file)
+        start = SessionLog(status=SessionLog.START)
+        self._write(Event(step=step + 1, file_version="brain.Event:2"))
+        self._write(Event(step=step + 1, session_log=start))
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One point on each curve."""
+        for name, value in metrics.items():
+            self._write(Event(step=step, summary=scalar(name, value)))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        self._file.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
 
 
 class RunLog:
@@ -81,11 +113,9 @@ class RunLog:
             speed_estimate_period=60,
         )
         self._task = self._bar.add_task("", total=total, completed=step)
-        try:
+        with writing(out):
             _drop_after(self._path, step)
-            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
-        except OSError as error:
-            raise _disk(error, out) from error
+            self._board = _Board(out / "tensorboard", step)
 
     def __enter__(self) -> RunLog:
         self._bar.start()
@@ -95,7 +125,8 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        self._board.close()
+        with suppress(OSError) if error is not None else writing(self._path.parent):
+            self._board.close()
 
     def advance(self, step: int) -> None:
         """Show how far the run is, at most a few times a second."""
@@ -111,13 +142,10 @@ class RunLog:
     def write(self, step: int, metrics: Mapping[str, float], **more: Any) -> None:
         """One line of JSON and one point on each curve; a number that is not finite is written as null."""
         numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        try:
+        with writing(self._path.parent):
             with open(self._path, "a") as file:
                 file.write(json.dumps({"step": step, "time": time.time(), **more, **numbers}) + "\n")
-            for name, value in metrics.items():
-                self._board.add_scalar(name, value, step)
-        except OSError as error:
-            raise _disk(error, self._path) from error
+            self._board.add(step, metrics)
         losses = [f"{name[5:]} {value:.4g}" for name, value in metrics.items() if name.startswith("loss/")]
         if losses:
             self._say(step, f"loss {', '.join(losses)}")
@@ -132,14 +160,16 @@ class RunLog:
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `log.jsonl`, oldest first; a line cut short by a kill is left out."""
+    """The lines of a run's `log.jsonl`, oldest first; one that was cut short or damaged is left out."""
     lines = []
     path = out / "log.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for raw in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            lines.append(json.loads(line))
-        except ValueError:
+            line = json.loads(raw)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
     return lines
 
 
@@ -147,9 +177,3 @@ def _drop_after(path: Path, step: int) -> None:
     lines = [line for line in read_log(path.parent) if line["step"] <= step]
     if path.exists():
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _disk(error: OSError, path: Path) -> UserError:
-    return UserError(
-        f"could not write {path}: {error.strerror or error}; free some space. Checkpoints are intact"
-    )

@@ -42,13 +42,16 @@ from robopolicy.train.trainer import DivergedError, Trainer, to_tensors, validat
 VALIDATION_BATCHES = 8
 
 
-def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None = None) -> Path:
+def train(
+    config: Mapping[str, Any], out: Path | str, *, report: Report | None = None, again: str | None = None
+) -> Path:
     """Train a learner, or go on with a run that was stopped.
 
     Args:
         config: plain; the keys are those of `RunSettings`.
         out: the run's folder.
         report: told how far the run is; None draws a progress bar.
+        again: how whoever stops it goes on; None: by training again with the same folder.
 
     Returns:
         The last checkpoint's folder, `out/checkpoints/last`.
@@ -61,12 +64,13 @@ def train(config: Mapping[str, Any], out: Path | str, *, report: Report | None =
     use_threads()
     keep_freed_memory()
     out = Path(out)
-    with Lock(out, doing="training"), _listening() as stop:
+    with Lock(out, doing="training", kind="run"), _listening() as stop:
         run = _Run(settings, out)
         run.go(stop, report)
     if stop.signal is not None and run.trainer.count < run.total:
         step = f"{run.trainer.count} of {run.total}"
-        print(f"stopped at step {step}; train again with output={out} to go on", file=sys.stderr)
+        again = again or f"train again with output={out}"
+        print(f"stopped at step {step}; {again} to go on", file=sys.stderr)
         raise SystemExit(128 + stop.signal)
     return run.checkpoints.last
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robopolicy.core.build import fill
+from robopolicy.core.build import fill, preset
 from robopolicy.core.spec import Spec
 from robopolicy.core.suites import Suite
 from sim.env import MUJOCO, GymEnv
@@ -15,7 +15,7 @@ from sim.robosuite.experts import PLANS, PRESETS
 from sim.robosuite.moves import script
 from sim.robosuite.spec import seen_by_expert
 from sim.robosuite.tasks import TASKS
-from sim.scripted import Scripted, preset
+from sim.scripted import Scripted
 
 
 def make_env(name: str, /, **options: Any) -> GymEnv:
@@ -33,7 +33,7 @@ def make_expert(
 
     `quality` names one of `experts.PRESETS`; `knobs` change it, see `experts.Quality`.
     """
-    asked, task = preset(quality, knobs, PRESETS), TASKS[name]
+    asked, task = preset("quality", PRESETS, quality, knobs, fixed=("description",)), TASKS[name]
     return Scripted(
         lambda rng: script(task, PLANS[name], asked.style(rng)),
         whole=seen_by_expert(task),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from robopolicy.core.build import fill
-from robopolicy.core.errors import ConfigError, UnknownNameError
+from robopolicy.core import build
+from robopolicy.core.errors import ConfigError
 from robopolicy.core.ranges import in_range
 from sim.tabletop.task import Style
 
@@ -90,15 +90,6 @@ ENV_OPTIONS = {"knocked": {"knocks": 0.1}, "play": {"terminate": False, "time_li
 
 
 def preset(name: str, knobs: Mapping[str, Any] | None = None) -> Quality:
-    """The quality of this name, with some of its knobs turned otherwise.
-
-    Raises:
-        UnknownNameError: no such quality.
-        ConfigError: no such knob, or a value it cannot have.
-    """
-    if name not in PRESETS:
-        raise UnknownNameError("quality", name, list(PRESETS))
-    usual = asdict(PRESETS[name])
-    # What it is called and whether it plays is the preset itself: the environment's options depend on it.
-    fixed = {key: usual.pop(key) for key in ("description", "play")}
-    return fill(Quality, {**usual, **(knobs or {})}, **fixed)
+    """The quality of this name, some of its knobs turned otherwise; see `robopolicy.core.build.preset`."""
+    # Whether it plays is the preset itself: the environment's options depend on it.
+    return build.preset("quality", PRESETS, name, knobs or {}, fixed=("description", "play"))

@@ -46,7 +46,8 @@ def test_info_says_what_was_recorded_and_no_more(cli, tmp_path: Path) -> None:
     done = cli("data", "convert", "play.npz", "play")
     assert done.status == 0, done.err
     said = cli("data", "info", "play").out
-    assert "\n  success  0 of 1 episodes\n" in said
+    assert "\n  success  0 of 1 episodes (not told by play.npz)\n" in said
+    assert "\n  control  absolute, joint (not told by play.npz)\n" in said
     assert "... (60 in all)\n" in said
     assert max(map(len, said.splitlines())) <= 80
     assert "  text" not in said

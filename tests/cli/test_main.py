@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from robopolicy.cli.compose import compose, split
+from robopolicy.cli.compose import compose, launch, split
 from robopolicy.cli.main import COMMANDS
 from robopolicy.core.build import fill
 from robopolicy.data.lerobot import open_dataset
+from robopolicy.policies.gaussian import GaussianPolicy
 from robopolicy.train.settings import RunSettings
 
 
@@ -123,7 +124,7 @@ def test_a_sweep_runs_each_combination_and_ends_with_2_on_a_mistake(tmp_path) ->
     words += ["env.time_limit=2,3", "-m"]
     command = [sys.executable, "-m", "robopolicy.cli.main", *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    (first,) = tmp_path.glob("multirun/*/*/0")
+    (first,) = tmp_path.glob("multirun/*/*/quality_expert/env.time_limit_2")
     assert open_dataset(first).num_episodes == 1
     assert done.returncode == 2
     assert "no quality 'exprt'; did you mean 'expert'" in done.stderr
@@ -132,6 +133,32 @@ def test_a_sweep_runs_each_combination_and_ends_with_2_on_a_mistake(tmp_path) ->
     assert done.returncode == 2
     assert "no policy 'flwo'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_each_job_of_a_sweep_has_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs: list[str] = []
+    words = ["seed=0,1", "task=a/b,c/d", "episodes=1", "output=out", "-m"]
+    launch("collect", split(words), lambda config: jobs.append(config["output"]))
+    assert jobs == [f"out/task_{task}/seed_{seed}" for seed in (0, 1) for task in ("a_b", "c_d")]
+    launch("eval", split(["output=e,f", "-m"]), lambda config: jobs.append(config["output"]), "policies=[a]")
+    assert jobs[4:] == ["e", "f"]
+
+
+def test_a_learner_that_raises_breaks_its_promises(cli, monkeypatch) -> None:
+    def losses(*_) -> None:
+        raise KeyError("mean")
+
+    monkeypatch.setattr(GaussianPolicy, "losses", losses)
+    done = cli("check", "gaussian")
+    assert done.status == 1
+    for line in (
+        "ok      states: it_is_built",
+        f"BROKEN  states: losses_are_finite: KeyError: 'mean' ({__file__}, line ",
+        "BROKEN  images: samples_are_well_formed: KeyError: 'mean'",
+        "promise(s) broken",
+    ):
+        assert line in done.out
 
 
 def test_an_evaluation_writes_its_page(cli, tmp_path) -> None:

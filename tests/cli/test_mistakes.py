@@ -230,6 +230,16 @@ def test_output_that_cannot_be_a_folder(mistake, made, tmp_path) -> None:
     assert "x.rrd cannot be" in mistake("view", str(made / "data"), "output=file/x.rrd")
 
 
+def test_output_that_holds_something_else(mistake, made) -> None:
+    data, run = made / "data", made / "run"
+    for words, said in (
+        (["train", f"data={data}", f"output={data}"], f"{data} cannot take the run: it holds the dataset"),
+        (["collect", f"output={run}"], f"{run} cannot take the dataset: it holds the run"),
+        (["eval", str(run), f"output={run}"], f"{run} cannot take the evaluation: it holds the run"),
+    ):
+        assert said in mistake(*words)
+
+
 def test_data_that_are_not_finite(mistake, copy) -> None:
     data = copy("data")
     (path,) = data.glob("data/**/*.parquet")

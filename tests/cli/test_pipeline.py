@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from io import StringIO
 from pathlib import Path
 
@@ -60,6 +61,26 @@ def test_a_root_that_cannot_be_made_is_refused(tmp_path) -> None:
     for root in (tmp_path / "nowhere", Path("/proc/nothere")):
         with pytest.raises(UserError, match=f"{root} cannot be written"):
             begin(root, {}, [])
+
+
+def test_a_full_disk_is_reported(tmp_path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(*_) -> dict:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        return {}
+
+    stage = Stage(name="collect", title="", work=fill, by_hand=lambda run: "")
+    run = begin(tmp_path, {}, [stage])
+    try:
+        with pytest.raises(UserError, match=f"{run.folder} cannot be written .*free some space"):
+            carry_out(run, [stage], Console(file=StringIO()))
+        assert not run.facts("collect")
+        with pytest.raises(UserError, match="free some space"):
+            begin(tmp_path / "new", {}, [stage])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_second_process_is_told_to_begin_afresh(tmp_path) -> None:

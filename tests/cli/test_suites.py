@@ -55,6 +55,45 @@ def test_a_suite_that_is_not_installed(installed, cli, mistake) -> None:
     assert "tabletop/reach" in listed
 
 
+def test_a_plug_in_that_is_no_suite_does_not_take_the_others_with_it(
+    cli, mistake, tmp_path, monkeypatch
+) -> None:
+    info = tmp_path / "wrong-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[robopolicy.suites]\nnone = wrong:NONE\nother = wrong:named\nlisted = wrong.listed:suite\n"
+    )
+    (tmp_path / "wrong").mkdir()
+    for file, suite in (
+        ("__init__", "NONE, named = {}, Suite(name='mine', tasks={}, make_env=dict)"),
+        ("listed", "suite = Suite(name='listed', tasks=['reach'], make_env=dict)"),
+    ):
+        code = f"from robopolicy.core.suites import Suite\n{suite}\n"
+        (tmp_path / "wrong" / f"{file}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    suites.cache_clear()
+    try:
+        listed = cli("list").out
+        assert "tabletop/reach" in listed
+        for name, said in (
+            ("none", "wrong:NONE is a dict; a robopolicy.core.suites.Suite is meant"),
+            ("other", "wrong:named is named 'mine', its entry point 'other'; give both one name"),
+            ("listed", "tasks of suite 'listed' is ['reach']; a mapping is meant"),
+        ):
+            assert said in listed
+            assert said in mistake("collect", f"task={name}/reach")
+    finally:
+        suites.cache_clear()
+
+
+def test_a_suite_without_demonstrators(mistake) -> None:
+    for command in ("collect", "quickstart"):
+        said = mistake(command, "task=dm_control/cartpole-balance")
+        assert "has no scripted expert" in said
+        assert "'tabletop'" in said
+
+
 def test_a_wrong_mujoco_is_named(installed, mistake) -> None:
     installed("mujoco", "4.0.0")
     said = mistake("check", "dm_control/cartpole-balance")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from robopolicy.core.errors import ConfigError, UserError
-from robopolicy.core.machine import LOCK, Lock, check_device, num_workers
+from robopolicy.core.machine import KINDS, LOCK, Lock, check_device, num_workers
 from robopolicy.core.threads import usable_cores
 
 
@@ -45,6 +45,21 @@ def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         Lock(tmp_path / "file" / "run", doing="training")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_holds_one_kind_of_thing(tmp_path: Path, kind: str) -> None:
+    for other, marks in KINDS.items():
+        for mark in marks:
+            (tmp_path / mark.replace("/", "-") / mark).mkdir(parents=True)
+            holder = tmp_path / mark.replace("/", "-")
+            if kind == other:
+                Lock(holder, doing="working", kind=kind).release()
+                continue
+            with pytest.raises(
+                UserError, match=f"{holder} cannot take the {kind}: it holds the {other} that"
+            ):
+                Lock(holder, doing="working", kind=kind)
 
 
 def test_a_folder_on_a_full_disk_is_refused_and_left_as_it_was(tmp_path: Path, monkeypatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,13 +123,30 @@ def test_an_episode_larger_than_the_ring_is_refused() -> None:
         Buffer(spec=SPEC, capacity=5).extend(make_episode(SPEC, 6))
 
 
-def test_a_buffer_flushes_to_a_dataset(tmp_path: Path) -> None:
+def test_a_step_costs_the_same_beside_few_and_many_episodes() -> None:
+    def calls(num_episodes: int) -> int:
+        buffer, counted = Buffer(spec=SPEC, capacity=num_episodes + 2), []
+        for _ in range(num_episodes):
+            buffer.extend(make_episode(SPEC, 1))
+        sys.setprofile(lambda *event: counted.append(event[1]))
+        try:
+            buffer.extend(make_episode(SPEC, 1))
+        finally:
+            sys.setprofile(None)
+        return counted.count("call")
+
+    assert calls(200) == calls(2)
+
+
+def test_a_buffer_flushes_each_episode_once(tmp_path: Path) -> None:
     buffer = Buffer(spec=SPEC, capacity=50)
     eps = [make_episode(SPEC, 5 + i, seed=i, terminated=i == 1, text=f"task {i}") for i in range(3)]
     for episode in eps:
         buffer.extend(episode)
-    buffer.flush(tmp_path / "d")
+        buffer.flush(tmp_path / "d")
+    assert buffer.num_episodes == 3
     dataset = open_dataset(tmp_path / "d")
+    assert dataset.num_episodes == 3
     for i, episode in enumerate(eps):
         assert_same(dataset.episode(i), episode)
 

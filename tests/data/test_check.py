@@ -16,8 +16,10 @@ from scenes import assert_same, make_episode, make_spec
 from robopolicy.core.errors import DatasetError
 from robopolicy.data import format as fmt
 from robopolicy.data.check import Report, check, quarantine
+from robopolicy.data.collected import COLLECTED
 from robopolicy.data.episodes import span
 from robopolicy.data.lerobot import open_dataset
+from robopolicy.data.origin import ORIGIN
 from robopolicy.data.writer import DatasetWriter
 
 SPEC = make_spec(cameras=("front",))
@@ -218,6 +220,14 @@ def test_a_damaged_own_file_is_named(root: Path) -> None:
         (root / fmt.OWN).write_text(damage)
         with pytest.raises(DatasetError, match=r"robopolicy\.json: is damaged"):
             open_dataset(root)
+
+
+@pytest.mark.parametrize("content", [b"7\n", b"\xff", b"{"])
+@pytest.mark.parametrize("name", [COLLECTED, ORIGIN, fmt.QUARANTINE])
+def test_a_damaged_file_beside_the_format_is_one_finding(root: Path, name: str, content: bytes) -> None:
+    (root / name).write_bytes(content)
+    (finding,) = check(root).findings
+    assert (finding.where, "is damaged" in finding.message) == (name, True)
 
 
 def test_episodes_still_in_the_journal_are_found(root: Path) -> None:

@@ -122,22 +122,22 @@ def test_json(root: Path, name: str) -> None:
 
 
 def columns(table: pa.Table, at: int) -> Iterator[pa.Table]:
-    """The table with rubbish in one column."""
+    """The table without one column, with it twice, and with rubbish in it, of two kinds for each column."""
     name, rows = table.column_names[at], len(table)
-    yield table.drop_columns([name])
     values = table[name].to_pylist()
-    huge, text = [1 << 62] * rows, ["text"] * rows
-    for new in (
+    kinds = (
         [None] * rows,
+        ["text"] * rows,
         [None, *values[1:]],
-        text,
-        huge,
+        [1 << 62] * rows,
         [-1] * rows,
-        [1e30] * rows,
         [[[]]] * rows,
-    ):
-        yield table.set_column(at, name, pa.array(new))
+        [1e30] * rows,
+    )
+    yield table.drop_columns([name])
     yield table.append_column(name, table[name])
+    for number in (2 * at, 2 * at + 1):
+        yield table.set_column(at, name, pa.array(kinds[number % len(kinds)]))
 
 
 @pytest.mark.parametrize("name", [fmt.TASKS, EPISODES, "data/chunk-000/file-000.parquet"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from scenes import assert_same, make_episode, make_spec
 from robopolicy.core.errors import DatasetError, SpecMismatchError
 from robopolicy.data import files, video
 from robopolicy.data.check import check
+from robopolicy.data.collected import COLLECTED
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.merge import merge
 from robopolicy.data.writer import DatasetWriter
+from robopolicy.train.collect import task_of
 
 FIXTURE = Path(__file__).parents[2] / "assets" / "lerobot-v3"
 
@@ -61,6 +64,32 @@ def test_a_merge_reads_each_file_once(tmp_path: Path, monkeypatch: pytest.Monkey
     merged = merge([source], tmp_path / "all")
     assert opened == [source / "data/chunk-000/file-000.parquet"]
     assert len(decoded) <= merged.num_frames + 2 * 6  # and a key frame before, a frame behind each episode
+
+
+def test_a_merge_knows_the_tasks_of_its_parts(tmp_path: Path) -> None:
+    spec = make_spec()
+    asked = {"a": ("t/one", "good"), "b": ("t/one", "bad"), "c": ("t/two", "bad")}
+    for name, (task, quality) in asked.items():
+        record(tmp_path / name, spec, range(1))
+        request = {"task": task, "quality": quality}
+        made = {"request": request, "versions": {"mujoco": "3"}, "seeds": 5, "episodes": 1}
+        (tmp_path / name / COLLECTED).write_text(json.dumps(made))
+
+    def merged(*names: str) -> tuple[object, object]:
+        out = tmp_path / "".join(names)
+        facts = merge([tmp_path / name for name in names], out).facts()
+        return json.loads((out / COLLECTED).read_text()), facts["task"]
+
+    versions = {"mujoco": "3"}
+    assert merged("a", "b") == (
+        {"request": {"task": "t/one"}, "versions": versions, "tasks": ["t/one"]},
+        ("t/one",),
+    )
+    several = {"request": {}, "versions": versions, "tasks": ["t/one", "t/two"]}
+    assert merged("ab", "c") == (several, ("t/one", "t/two"))
+    assert task_of(tmp_path / "abc") is None
+    (tmp_path / "c" / COLLECTED).write_text("7")
+    assert "task" not in merge([tmp_path / "abc", tmp_path / "c"], tmp_path / "all").facts()
 
 
 def test_datasets_of_lerobot_merge_too(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scenes import make_spec
 
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import Image
 from robopolicy.data import video
 from robopolicy.data.stats import describe, describe_histogram, image_histogram
+from robopolicy.data.writer import DatasetWriter
 
 IMAGE = Image(height=48, width=64)
 CODECS = [codec for codec in ("libsvtav1", "libx264") if codec in __import__("av").codecs_available]
@@ -53,6 +56,34 @@ def test_encode_join_cut_and_decode(tmp_path: Path, codec: str) -> None:
     np.testing.assert_array_equal(backwards, np.concatenate([seen[6:], seen[:5]]))
 
 
+@pytest.mark.parametrize("size", [(16, 66), (600, 16), (16, 64), (32, 200), (17, 15)])
+def test_the_encoder_is_one_that_takes_the_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    """libsvtav1 would wait for ever at the first two: what is chosen is looked at before it is used."""
+    codec = video.codec_for(*size)
+    assert codec == ("libx264" if min(size) < 32 and max(size) > 64 else CODECS[0])
+    image = Image(height=size[0], width=size[1])
+    video.encode(tmp_path / "v.mp4", moving(2, image=image), fps=30)
+    seen = [frame for _, frame in video.decode(tmp_path / "v.mp4", fps=30, image=image)]
+    assert np.abs(np.stack(seen).astype(int) - moving(2, image=image)).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("size", "codec"),
+    [((4098, 64), None), ((17, 66), None), ((2, 2), "libsvtav1"), ((16, 66), "libsvtav1")],
+)
+def test_a_size_that_no_encoder_takes_is_refused(
+    tmp_path: Path, size: tuple[int, int], codec: str | None
+) -> None:
+    with pytest.raises(
+        DatasetError, match=f"pictures of {size[0]} x {size[1]} cannot be encoded with libsvt"
+    ):
+        video.codec_for(*size, codec)
+    images = {"front": Image(height=size[0], width=size[1])}
+    with pytest.raises(DatasetError, match="resize the camera's"):
+        DatasetWriter(tmp_path / "d", spec=replace(make_spec(), images=images), codec=codec)
+    assert not (tmp_path / "d").exists()
+
+
 def test_a_missing_frame_a_wrong_size_and_a_wrong_length_are_named(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     video.encode(path, moving(4), fps=30)
@@ -64,6 +95,17 @@ def test_a_missing_frame_a_wrong_size_and_a_wrong_length_are_named(tmp_path: Pat
         video.join([(path, 5)], tmp_path / "joined.mp4", fps=30)
     with pytest.raises(DatasetError, match="codec 'theora'"):
         video.encode(path, moving(4), fps=30, codec="theora")
+
+
+def test_a_full_disk_is_not_the_fault_of_a_video(tmp_path: Path) -> None:
+    path, full = tmp_path / "v.mp4", Path("/dev/full")
+    video.encode(path, moving(4), fps=30)
+    with pytest.raises(OSError, match="No space left"):
+        video.encode(full, moving(4), fps=30)
+    with pytest.raises(OSError, match="No space left"):
+        video.cut(video.Clip(path=path, start=0, length=4), full, fps=30)
+    with pytest.raises(OSError, match="No space left"):
+        video.join([(path, 4)], full, fps=30)
 
 
 def test_a_cache_that_cannot_be_filled_is_not_there(tmp_path: Path) -> None:

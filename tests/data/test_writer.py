@@ -200,7 +200,10 @@ def test_a_full_disk_is_reported_and_the_finished_episodes_stay(tmp_path: Path) 
         import resource, signal, sys
         sys.path.insert(0, {str(HERE)!r})
         from scenes import make_episode, make_spec
-        from robopolicy.core.errors import DatasetError
+        from robopolicy.core.errors import DatasetError, UserError
+        from robopolicy.data.check import Finding, Report, quarantine
+        from robopolicy.data.lerobot import open_dataset
+        from robopolicy.data.merge import merge
         from robopolicy.data.writer import DatasetWriter
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         spec = make_spec()
@@ -216,14 +219,31 @@ def test_a_full_disk_is_reported_and_the_finished_episodes_stay(tmp_path: Path) 
             writer.finalize()
         except DatasetError as error:
             print(error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        open_dataset({str(tmp_path)!r})
+        finding = Finding(where="data", episodes=(0,), message="lost", fix="")
+        report = Report(findings=(finding,), num_episodes=1, num_frames=5)
+        for most in (200, 2_000, 8_000):  # bytes: the header of the journal, an episode, its assembly
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+            try:
+                merge([{str(tmp_path)!r}], {str(tmp_path / "new")!r})
+            except UserError as error:
+                print(error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+        try:
+            quarantine({str(tmp_path)!r}, report)
+        except UserError as error:
+            print(error)
     """
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60
     )
     said = run.stdout.splitlines()
-    assert len(said) == 2, run.stderr
+    assert len(said) == 6, run.stderr
     assert "free space" in said[0]
     assert "1 finished episodes are safe" in said[1]
+    assert all(f"{tmp_path}/new cannot be written" in line for line in said[2:5])
+    assert f"{tmp_path} cannot be written" in said[5]
     assert_same(open_dataset(tmp_path).episode(0), make_episode(make_spec(), 5, text="t"))
     assert open_dataset(tmp_path).num_episodes == 1
 
@@ -289,7 +309,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
         DatasetWriter(tmp_path / "notes", spec=SPEC)
     with pytest.raises(UserError, match="cannot be written"):
         DatasetWriter(tmp_path / "notes" / "thesis.tex", spec=SPEC)
-    with pytest.raises(DatasetError, match=r"12\.5"):
+    with pytest.raises(DatasetError, match=r"12\.5; .*: choose 12"):
         DatasetWriter(tmp_path / "e", spec=make_spec(hz=12.5))
 
 

@@ -9,7 +9,7 @@ from pointmass import SPEC, PointMass, ToGoal, make_long
 
 from robopolicy.control.loop import run_episodes
 from robopolicy.control.record import Replay
-from robopolicy.core import checkpoint
+from robopolicy.core import checkpoint, provenance
 from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError, UserError
 from robopolicy.core.spec import Spec
 from robopolicy.core.suites import COLLECTION, SPLITS
@@ -97,7 +97,7 @@ def test_results_json_holds_what_others_count_on(tmp_path):
     assert seen == [(0, 40), (10, 40), (20, 40), (30, 40), (40, 40)]
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_stopped(saved, tmp_path):
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(saved, tmp_path, monkeypatch):
     whole = evaluate({"saved": saved}, LONG, episodes=25)
 
     class KilledError(Exception): ...
@@ -118,6 +118,11 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(saved, tmp_path):
     other = evaluate({"saved": saved}, replace(LONG, execute=1), episodes=25, out=tmp_path / "eval")
     assert first.stat().st_mtime_ns > stamp
     assert outcomes(other) != outcomes(whole)
+    # and so is other code, committed or not
+    stamp = first.stat().st_mtime_ns
+    monkeypatch.setattr(provenance, "code", lambda: "edited")
+    evaluate({"saved": saved}, replace(LONG, execute=1), episodes=25, out=tmp_path / "eval")
+    assert first.stat().st_mtime_ns > stamp
 
 
 def test_a_training_that_goes_on_beside_does_not_change_who_is_evaluated(tmp_path):

@@ -19,15 +19,15 @@ def ends() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(t=st.floats(0, 1, width=32), steps=st.integers(1, 12))
-def test_the_straight_path_is_its_own_solution(t: float, steps: int) -> None:
+@given(t=st.floats(0, 1, width=32), steps=st.integers(1, 12), rho=st.sampled_from([1.0, 2.5]))
+def test_the_straight_path_is_its_own_solution(t: float, steps: int, rho: float) -> None:
     noise, data = torch.randn(SHAPE), torch.randn(SHAPE)
     time = torch.full(SHAPE[:2], t)
     x = flow.interpolate(noise, data, time)
     velocity = flow.target(noise, data)
     torch.testing.assert_close(flow.clean(x, velocity, time), data, atol=1e-5, rtol=1e-5)
     for solver in (flow.euler, flow.midpoint):
-        end = flow.integrate(lambda x, t: velocity, noise, steps, solver=solver)
+        end = flow.integrate(lambda x, t: velocity, noise, steps, solver=solver, rho=rho)
         torch.testing.assert_close(end, data, atol=1e-5, rtol=1e-5)
 
 
@@ -37,17 +37,27 @@ def test_time_0_is_noise_and_time_1_is_data(ends) -> None:
     torch.testing.assert_close(flow.interpolate(noise, data, torch.ones(SHAPE[:2])), data)
 
 
+@pytest.mark.parametrize("rho", [1.0, 2.5])
 @pytest.mark.parametrize(("solver", "order"), [(flow.euler, 1), (flow.midpoint, 2)])
-def test_solvers_have_their_order(solver: flow.Solver, order: int) -> None:
+def test_solvers_have_their_order(solver: flow.Solver, order: int, rho: float) -> None:
     """Halving the step of `dx/dt = t x` divides the error by 2^order."""
     start = torch.ones(SHAPE, dtype=torch.float64)
     exact = torch.tensor(0.5, dtype=torch.float64).exp()
 
     def error(steps: int) -> float:
-        end = flow.integrate(lambda x, t: x * flow.along(t, x), start, steps, solver=solver)
+        end = flow.integrate(lambda x, t: x * flow.along(t, x), start, steps, solver=solver, rho=rho)
         return (end - exact).abs().max().item()
 
     assert error(32) / error(64) == pytest.approx(2**order, rel=0.15)
+
+
+def test_later_steps_are_shorter_and_end_at_the_data() -> None:
+    """The share of noise at step i of K is (1 - i / K)^rho."""
+    seen = []
+    end = flow.integrate(lambda x, t: seen.append(t) or torch.ones_like(x), torch.zeros(SHAPE), 4, rho=3.0)
+    shares = torch.stack([1 - t[0, 0] for t in seen])
+    torch.testing.assert_close(shares, torch.tensor([1, 0.75**3, 0.5**3, 0.25**3]))
+    torch.testing.assert_close(end, torch.ones(SHAPE))
 
 
 def test_guidance_of_weight_0_gives_the_bits_of_the_base(ends) -> None:

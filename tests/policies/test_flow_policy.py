@@ -34,7 +34,9 @@ def test_a_sample_is_the_end_of_the_field_it_shows(solver: flow.Solver) -> None:
     ctx = policy.encode(obs)
     noise = EpisodeNoise(seeds=[0, 1, 2], ticks=[0, 0, 0])
     start = EpisodeNoise(seeds=[0, 1, 2], ticks=[0, 0, 0]).normal(3, 2, *policy.noise_shape)
-    end = flow.integrate(lambda x, t: policy.velocity(ctx, x, t), start, policy.steps, solver=solver)
+    end = flow.integrate(
+        lambda x, t: policy.velocity(ctx, x, t), start, policy.steps, solver=solver, rho=policy.rho
+    )
     low, high = torch.tensor(policy.spec.action.low), torch.tensor(policy.spec.action.high)
     want = policy.normalizer.unaction(end).clamp(low, high)
     assert torch.equal(policy.sample(obs, 2, noise=noise), want)

@@ -5,7 +5,8 @@ import pytest
 
 from robopolicy.core.errors import ConfigError, DatasetError, UnknownNameError
 from robopolicy.data.lerobot import open_dataset
-from robopolicy.train.collect import collect
+from robopolicy.data.merge import merge
+from robopolicy.train.collect import collect, task_of
 
 TASK = "tabletop/reach"
 
@@ -65,6 +66,10 @@ def test_one_folder_holds_one_kind(tmp_path):
     collect(TASK, 1, "expert", tmp_path / "data")
     with pytest.raises(DatasetError, match=r"quality.*expert"):
         collect(TASK, 2, "mixed", tmp_path / "data")
+    merge([tmp_path / "data"], tmp_path / "merged")
+    assert task_of(tmp_path / "merged") == TASK
+    with pytest.raises(DatasetError, match="holds 1 episodes that were not collected here"):
+        collect(TASK, 2, "expert", tmp_path / "merged")
     (tmp_path / "data" / "meta" / "collect.json").unlink()
     with pytest.raises(DatasetError, match="not collected here"):
         collect(TASK, 2, "expert", tmp_path / "data")

@@ -2,7 +2,8 @@
 
 `observations [F S]` (or `[F h w 3]` uint8 in its visual sets), `actions [F A]`, `terminals [F]` (1 on the
 last row of each episode), and in its single-task sets `rewards` and `masks` (0 where the task is solved and
-nothing is bootstrapped). Episodes go on after a success. Simulator states (`qpos` ...) are left aside.
+nothing is bootstrapped). Episodes go on after a success. Simulator states (`qpos` ...) are left aside. What
+was recorded is told by the file's name alone, as `cube-single-play-v0.npz`; another name tells nothing.
 
 The arrays are read side by side from their beginning to their end, so that a file may be larger than memory.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from robopolicy.data.importers.source import Source, Take, reading, require_numb
 
 NAME = "OGBench's .npz"
 _NEEDED = ("observations", "actions", "terminals")
+_NAMED = re.compile(r"(?:visual-)?(?P<task>.+)-(?:play|noisy|navigate|stitch|explore)(?:-\w+)?-v\d+(?:-val)?")
 
 
 def recognises(path: Path) -> bool:
@@ -50,6 +53,7 @@ def _source(path: Path, archive: zipfile.ZipFile) -> Source:
     ends = columns.pop("terminals").take(rows["terminals"]) != 0
     shape = columns["observations"].shape[1:]
     observed = "pixels" if len(shape) == 3 else "state"
+    named = _NAMED.fullmatch(path.stem)
 
     def takes(names: Collection[str]) -> Iterator[Take]:
         start = 0
@@ -73,7 +77,9 @@ def _source(path: Path, archive: zipfile.ZipFile) -> Source:
         action_size=columns["actions"].shape[1],
         takes=takes,
         usual_hz=20.0,  # in its manipulation tasks
+        tells_success="masks" in columns,
         in_order=True,
+        origin={"simulator": "ogbench", "task": named["task"]} if named else {},
     )
 
 

@@ -121,16 +121,21 @@ def make_plan(
     Raises:
         ConfigError: the control rate is not known, or contradicts the file's.
         UnknownNameError: an array or a camera that the file does not have.
+        DatasetError: nothing that is observed is left.
         SpecMismatchError: the file does not fit `like`.
     """
     shapes = source.arrays
-    pictures = {_camera(n): n for n, shape in shapes.items() if len(shape) == 3 and shape[2] == 3}
+    pictures = _cameras([n for n, shape in shapes.items() if len(shape) == 3 and shape[2] == 3])
     sizes = {n: math.prod(shape) for n, shape in shapes.items() if n not in pictures.values()}
     known = {name: size for name, size in sizes.items() if size <= _MOST}
     vectors = _chosen(path, "array of the state", state, known)
     shown = _chosen(path, "camera", cameras, pictures)
     if state is None and (left := sorted(sizes.keys() - known.keys())):
         _log.warning("%s: left out, being no pictures and too large: %s", path, ", ".join(left))
+    if not vectors and not shown:
+        raise DatasetError(
+            f"{path}: nothing is observed; choose state of {sorted(known)} or cameras of {sorted(pictures)}"
+        )
     names = [f"{n}.{i}" if shapes[n] else n for n, size in vectors.items() for i in range(size)]
     spec = Spec(
         state=_unbounded(names),
@@ -193,8 +198,10 @@ def _float32(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)
 
 
-def _camera(array: str) -> str:
-    return array.removesuffix("_image").removesuffix("_rgb")
+def _cameras(arrays: Sequence[str]) -> dict[str, str]:
+    """Camera to array; they are called as their arrays are where short names would not tell them apart."""
+    short = {name.removesuffix("_image").removesuffix("_rgb"): name for name in arrays}
+    return short if len(short) == len(arrays) else {name: name for name in arrays}
 
 
 def _unbounded(names: Sequence[str]) -> Vector:

@@ -17,8 +17,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from robopolicy.core.errors import DatasetError
 from robopolicy.core.spec import ActionSemantics
 from robopolicy.data.importers.source import Source, Take, library, reading, require_numbers
@@ -61,6 +59,7 @@ class _File:
         self._env = self._env_args()
         kwargs = self._env.get("env_kwargs")
         self._kwargs: Mapping[str, Any] = kwargs if isinstance(kwargs, dict) else {}
+        self._scale = self._kwargs.get("reward_scale", 1.0)  # what the reward is where a task is solved
 
     def source(self) -> Source:
         """What the importer gives."""
@@ -78,6 +77,7 @@ class _File:
             takes=lambda names: (self._take(demo, names, told) for demo in demos),
             control_hz=None if hz is None else float(hz),
             semantics=_semantics(self._part()),
+            tells_success="rewards" in told and self._tells_success(),
             robot_type="+".join(map(str, robots)) if isinstance(robots, list) else str(robots or "unknown"),
             origin={"env_args": self._env, **self._simulator()},
         )
@@ -95,13 +95,13 @@ class _File:
                 action=self._numbers(group, "actions", axes=2)[:],
                 reward=reward,
                 mask=None if done is None else done == 0,
-                success=reward is not None and self._solved(reward),
+                success=reward is not None
+                and self._tells_success()
+                and bool((reward >= self._scale - 1e-6).any()),
             )
 
-    def _solved(self, reward: np.ndarray) -> bool:
-        scale = self._kwargs.get("reward_scale", 1.0)
-        known = self._env.get("type") == _ROBOSUITE and isinstance(scale, int | float)
-        return known and bool((reward >= scale - 1e-6).any())
+    def _tells_success(self) -> bool:
+        return self._env.get("type") == _ROBOSUITE and isinstance(self._scale, int | float)
 
     def _env_args(self) -> dict[str, Any]:
         raw = self._data.attrs.get("env_args")
@@ -165,6 +165,8 @@ class _File:
             found = parent.get(name)
             if isinstance(found, kind):
                 return found
+            if link is not None:
+                raise DatasetError(f"{self._path}: {title} is damaged or no {what}; get the file again")
             has = sorted(parent)[:12]
         hint = "; robomimic's dataset_states_to_obs.py writes it" if name == "obs" else ""
         raise DatasetError(
@@ -191,4 +193,5 @@ def _semantics(part: Mapping[str, Any]) -> ActionSemantics | None:
         return None
     frame, rotation = _CONTROLLERS[part["type"]]
     delta = part.get("control_delta", part.get("input_type", "delta") == "delta")
-    return ActionSemantics(mode="delta" if delta else "absolute", frame=frame, rotation=rotation)
+    mode = "delta" if delta else "absolute"
+    return ActionSemantics(mode=mode, frame=frame, rotation=rotation, gripper="closing_effort")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from robopolicy.core.errors import DatasetError, UserError
-from robopolicy.core.share import share
+from robopolicy.core.machine import pip_install
 from robopolicy.core.spec import ActionSemantics
 from robopolicy.data.damage import SURPRISES
 
@@ -63,6 +62,7 @@ class Source:
         control_hz: steps a second, where the file says.
         usual_hz: what most files of the layout have, where they do not say.
         semantics: of the actions, where the file says.
+        tells_success: whether the file says which episodes solved their task.
         robot_type: where the file says.
         in_order: the arrays have no names of their own; it is the order of their elements that a task shares.
         origin: what is kept in `meta/origin.json`, beside the file's name and its layout.
@@ -74,6 +74,7 @@ class Source:
     control_hz: float | None = None
     usual_hz: float | None = None
     semantics: ActionSemantics | None = None
+    tells_success: bool = False
     robot_type: str = "unknown"
     in_order: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -120,8 +121,9 @@ def library(name: str, path: Path) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        command = f"{sys.executable} -m pip install -c {share('constraints.txt')} {name}"
-        raise DatasetError(f"{path} is read with {name} ({error}); install it: {command}") from error
+        raise DatasetError(
+            f"{path} is read with {name} ({error}); install it: {pip_install(name)}"
+        ) from error
 
 
 def require_numbers(path: Path, name: str, dtype: np.dtype, shape: tuple[int, ...], *, axes: int = 0) -> None:

@@ -20,6 +20,7 @@ from robopolicy.core import suites
 from robopolicy.core.errors import ConfigError, DatasetError, SpecMismatchError
 from robopolicy.data.check import check
 from robopolicy.data.convert import convert
+from robopolicy.data.merge import merge
 
 ENDS = np.array([4, 8])  # of 9 rows
 
@@ -72,6 +73,39 @@ def test_what_a_file_of_this_layout_does_not_say_is_asked_for(pusht: Path, tmp_p
         convert(pusht, tmp_path / "out")
     with pytest.raises(SpecMismatchError, match="number of actions: the file has 2"):
         convert(pusht, tmp_path / "out", task="tabletop/reach")
+
+
+def test_what_nobody_says_is_unknown_and_what_the_user_says_is_kept(pusht: Path, tmp_path: Path) -> None:
+    silent = convert(pusht, tmp_path / "silent", control_hz=10, cameras=[])
+    assert silent.origins[0]["unknown"] == ["control", "success"]
+    facts = merge([tmp_path / "silent"], tmp_path / "merged").facts()
+    assert facts["success"] == ("0 of 2 episodes (not told by pusht.zarr)",)
+    assert facts["control"] == ("absolute", "joint (not told by pusht.zarr)")
+    meaning = {"mode": "delta", "frame": "base"}
+    told = convert(
+        pusht, tmp_path / "told", control_hz=10, cameras=[], semantics=meaning, success=True
+    ).facts()
+    assert (told["success"], told["control"]) == (("2 of 2 episodes",), ("delta", "base"))
+    with pytest.raises(ConfigError, match="mode is 'fast'; one of"):
+        convert(pusht, tmp_path / "out", control_hz=10, semantics={"mode": "fast"})
+    with pytest.raises(ConfigError, match="unexpected keyword argument 'moed'"):
+        convert(pusht, tmp_path / "out", control_hz=10, semantics={"moed": "delta"})
+
+
+def test_cameras_whose_short_names_are_one_keep_their_own(tmp_path: Path) -> None:
+    arrays = replay_arrays()
+    two = {"top_image": arrays["img"], "top_rgb": arrays["img"], "action": arrays["action"]}
+    write_replay(tmp_path / "two.zarr", two, ENDS)
+    assert list(convert(tmp_path / "two.zarr", tmp_path / "out", control_hz=10).spec.images) == list(two)[:2]
+
+
+def test_nothing_to_observe_is_refused(pusht: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        DatasetError, match=r"nothing is observed; choose state of .*'state'.* cameras of .*'img"
+    ):
+        convert(pusht, tmp_path / "out", control_hz=10, state=[], cameras=[])
+    with pytest.raises(DatasetError, match=r"control_hz is 12\.5; .* choose 12"):
+        convert(pusht, tmp_path / "out", control_hz=12.5)
 
 
 def _set(name: str, at: Any, value: Any) -> Callable[[Path], None]:

@@ -33,6 +33,8 @@ def test_everything_a_policy_needs_is_converted(lift: Path, tmp_path: Path, capl
     assert dataset.spec.control_hz == ENV_ARGS["env_kwargs"]["control_freq"]
     meaning = dataset.spec.semantics
     assert (meaning.mode, meaning.frame, meaning.rotation) == ("delta", "base", "axis_angle")
+    assert meaning.gripper == "closing_effort"
+    assert dataset.origins[0]["unknown"] == []
     assert dataset.robot_type == "Panda"
     assert "agentview_depth" in caplog.text  # what is left out is said
     with h5py.File(lift) as file:
@@ -59,9 +61,10 @@ def test_env_args_go_where_the_episodes_go(lift: Path, tmp_path: Path) -> None:
     again = merge([tmp_path / "all"], tmp_path / "again")
     assert [each["env_args"] for each in merged.origins] == [ENV_ARGS, newer]
     assert again.origins == merged.origins
-    (tmp_path / "all" / origin.ORIGIN).write_text('{"origins": 5}')
-    (finding,) = check(tmp_path / "all").findings
-    assert finding.where == origin.ORIGIN
+    for damage in ("5", '[{"unknown": 5}]'):
+        (tmp_path / "all" / origin.ORIGIN).write_text(f'{{"origins": {damage}}}')
+        (finding,) = check(tmp_path / "all").findings
+        assert finding.where == origin.ORIGIN
 
 
 def test_chosen_arrays_and_cameras_alone_are_kept(lift: Path, tmp_path: Path) -> None:
@@ -75,6 +78,10 @@ def test_chosen_arrays_and_cameras_alone_are_kept(lift: Path, tmp_path: Path) ->
         convert(lift, tmp_path / "out", state=["eef"])
     with pytest.raises(ConfigError, match=r"control_hz is 10, .* says 20"):
         convert(lift, tmp_path / "out", control_hz=10)
+    with pytest.raises(ConfigError, match=r"semantics is .*'absolute'.* says .*'delta'.*leave semantics out"):
+        convert(lift, tmp_path / "out", semantics={"mode": "absolute"})
+    with pytest.raises(ConfigError, match="says which episodes succeeded; leave out success=True"):
+        convert(lift, tmp_path / "out", success=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -148,6 +155,7 @@ def _env(text: str) -> Callable[[h5py.File], None]:
         (_env(json.dumps({"env_kwargs": {"control_freq": "fast"}})), "cannot be read: could not convert"),
         (_env(json.dumps({"env_kwargs": {"controller_configs": {"type": []}}})), "cannot be read"),
         (_drop("data"), "no group 'data'"),
+        (_put("data/demo_2", np.zeros(2)), "data/demo_2 is damaged or no group; get the file again"),
         (_drop("data/demo_0/obs"), "no group 'data/demo_0/obs'.*dataset_states_to_obs"),
         (_drop("data/demo_2/actions"), "no dataset 'data/demo_2/actions'"),
         (_drop("data/demo_2/obs/object"), "no dataset 'data/demo_2/obs/object'"),
