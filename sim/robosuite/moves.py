@@ -116,7 +116,6 @@ class _Script:
         self._task, self._make, self._style = task, plan, style
         self._bases = Rotation.from_euler("z", _BASES[task.arms])
         self._plan: Plan | None = None
-        self._before: Scene | None = None
 
     def next(self, state: np.ndarray) -> np.ndarray:
         """The action `[A]` to command now, which may be out of bounds."""

@@ -33,7 +33,7 @@ class _Shells:
     """An arm's model whose meshes have no volume."""
 
     def __init__(self, idn: int = 0) -> None:
-        super().__init__(idn=idn)
+        super().__init__(idn=idn)  # pyright: ignore[reportCallIssue]  (of the model it is mixed into)
         for mesh in self.asset.iter("mesh"):
             mesh.set("inertia", "shell")
 
@@ -55,7 +55,9 @@ def controller_settings(controller: str, robot: str) -> dict[str, Any]:
     if controller not in CONTROLLERS:
         raise UnknownNameError("controller", controller, list(CONTROLLERS))
     if controller == "OSC_POSE":  # what each robot comes with
-        return robosuite.load_composite_controller_config(robot=robot)
+        settings = robosuite.load_composite_controller_config(robot=robot)
+        assert settings is not None  # as where the robot's name is known, see above
+        return settings
     part = robosuite.load_part_controller_config(default_controller=controller)
     sides = ["right", "left"][: ARMS[robot]]
     return composite_controller_factory.refactor_composite_controller_config(part, robot, sides)
