@@ -17,6 +17,7 @@ import numpy as np
 from robopolicy.core.errors import UserError
 from robopolicy.core.spec import Image, Spec, Vector
 from robopolicy.core.types import Observation, Step
+from sim.gl import RenderingError
 
 MUJOCO = "mujoco>=3.8,<3.9"  # what every suite here runs on, as pip is told it
 
@@ -93,8 +94,17 @@ class GymEnv:
         )
 
     def render(self) -> np.ndarray:
-        """A picture `[h w 3]` uint8 of now, for people; `RenderingError` where the machine cannot draw."""
-        return np.asarray(self.env.render())
+        """A picture `[h w 3]` uint8 of now, for people; `RenderingError` where there is none."""
+        try:
+            picture = self.env.render()
+        except NotImplementedError:  # gymnasium's own, where an environment does not say how it is drawn
+            picture = None
+        if picture is None:
+            raise RenderingError(
+                f"{type(self.env.unwrapped).__name__} gives no picture; implement its render(), which is to "
+                "return [h w 3] uint8"
+            )
+        return np.asarray(picture)
 
     def close(self) -> None:
         """Release what is held."""

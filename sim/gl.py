@@ -21,7 +21,7 @@ _LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
 
 
 class RenderingError(UserError):
-    """Pictures were asked for on a machine that cannot draw."""
+    """Pictures were asked for where none can be drawn: not on this machine, or not of this environment."""
 
 
 def loads(backend: str) -> bool:

@@ -118,7 +118,9 @@ def launch(name: str, words: Words, function: Callable[[dict[str, Any]], Any], *
     try:
         with hydra.initialize_config_dir(config_dir=str(share("configs")), version_base="1.3"):
             overrides = _checked(name, overrides, sweep=True)
-        sys.argv = [f"robopolicy {name}", "-m", *ours, *overrides]
+        fixed = {o.key_or_group: o.value() for o in _read(overrides) if not o.is_sweep_override()}
+        where = [f"hydra.sweep.dir={quote(str(fixed['output']))}"] if fixed.get("output") else []
+        sys.argv = [f"robopolicy {name}", "-m", *ours, *where, *overrides]
         job()
     except (HydraException, OmegaConfBaseException) as error:
         raise _readable(error) from error
@@ -135,15 +137,20 @@ def _job_folder(given: str | None, overrides: Sequence[str]) -> Path:
     The seed's comes last: the folder above it holds the runs that `robopolicy eval` takes for one policy.
     """
     from hydra.core.hydra_config import HydraConfig
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    read = OverridesParser.create().parse_overrides
     job = HydraConfig.get()
-    same = {o.key_or_group for o in read(list(overrides)) if not o.is_sweep_override()} | {"output"}
-    own = [o for o in read(list(job.overrides.task)) if o.key_or_group not in same]
+    same = {o.key_or_group for o in _read(overrides) if not o.is_sweep_override()} | {"output"}
+    own = [o for o in _read(job.overrides.task) if o.key_or_group not in same]
     own.sort(key=lambda o: o.key_or_group == "seed")
     levels = [f"{o.key_or_group}_{o.value()}".replace("/", "_") for o in own]
     return Path(job.runtime.output_dir if given is None else given, *levels)
+
+
+def _read(overrides: Sequence[str]) -> list[Any]:
+    """Overrides as Hydra reads them."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_overrides(list(overrides))
 
 
 def options(words: Words, **defaults: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ interrupted. A traceback means a bug.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, UserError):
             print(f"robopolicy {args[0]}: {error}", file=sys.stderr)
             return 2
-        if isinstance(error, PermissionError):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             print(
                 f"robopolicy {args[0]}: {error.filename}: {error.strerror}; change who may use it, or choose "
                 "another path",

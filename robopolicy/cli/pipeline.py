@@ -1,8 +1,9 @@
 """A list of stages that is done once, whatever interrupts it.
 
 A run is a folder. `settings.json` in it says what was asked for, and `stages/<name>.json` that a stage is
-complete; it is written last and whole. Started again with the same settings, the newest unfinished run goes
-on with its first stage that is not complete. A stage's own work must be resumable or cheap to repeat.
+complete; it is written last and whole. Until then `stages/<name>.part.json` keeps the stage's seconds.
+Started again with the same settings, the newest unfinished run goes on with its first stage that is not
+complete. A stage's own work must be resumable or cheap to repeat.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from robopolicy.core.machine import Lock, missing_folders, remove_empty
 
 Report = Callable[[int, int], None]  # how much of how much is done
 
+_KEEP_S = 1.0  # how often a stage's seconds are kept: a session that is killed loses little of its time
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -45,16 +48,25 @@ class Run:
         Raises:
             UserError: its file is damaged.
         """
-        path = self.folder / "stages" / f"{stage}.json"
+        return self._read(f"{stage}.json", "and its stage is done again")
+
+    def spent(self, stage: str) -> float:
+        """Seconds that sessions so far gave to a stage that is not complete.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        return self._read(f"{stage}.part.json", "and its stage's time counts from now").get("seconds", 0.0)
+
+    def _read(self, name: str, then: str) -> dict[str, Any]:
+        path = self.folder / "stages" / name
         if not path.is_file():
             return {}
         try:
             facts = json.loads(path.read_text())
             facts["seconds"] = float(facts["seconds"])
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise UserError(
-                f"{path} is damaged ({error!r}); delete it, and its stage is done again"
-            ) from error
+            raise UserError(f"{path} is damaged ({error!r}); delete it, {then}") from error
         return facts
 
 
@@ -168,13 +180,35 @@ def carry_out(run: Run, stages: Sequence[Stage], console: Console) -> None:
                 display.console.print(f"{title}: done before, in {facts['seconds']:.0f} s")
                 continue
             bar = display.add_task(title, total=None)
-            start = time.monotonic()
-            facts = dict(
-                stage.work(run, lambda done, of, bar=bar: display.update(bar, completed=done, total=of))
-            )
-            facts["seconds"] = time.monotonic() - start
-            with writing(run.folder):
-                write_text(run.folder / "stages" / f"{stage.name}.json", json.dumps(facts, indent=1))
+            _do(run, stage, lambda done, of, bar=bar: display.update(bar, completed=done, total=of))
+
+
+def _do(run: Run, stage: Stage, report: Report) -> None:
+    """Do one stage; its seconds are those of all the sessions it took."""
+    folder = run.folder / "stages"
+    start = kept = time.monotonic()
+    start -= run.spent(stage.name)
+
+    def keep() -> None:
+        with writing(run.folder):
+            write_text(folder / f"{stage.name}.part.json", json.dumps({"seconds": time.monotonic() - start}))
+
+    def tell(done: int, of: int) -> None:
+        nonlocal kept
+        report(done, of)
+        if time.monotonic() - kept >= _KEEP_S:
+            keep()
+            kept = time.monotonic()
+
+    try:
+        facts = dict(stage.work(run, tell))
+    except BaseException:
+        keep()
+        raise
+    facts["seconds"] = time.monotonic() - start
+    with writing(run.folder):
+        write_text(folder / f"{stage.name}.json", json.dumps(facts, indent=1))
+        (folder / f"{stage.name}.part.json").unlink(missing_ok=True)
 
 
 def point_latest(run: Run) -> Path:

@@ -29,10 +29,13 @@ def run(args: Sequence[str]) -> None:
 def train(config: dict[str, Any]) -> Path:
     """Train with a composed configuration; returns the checkpoint's folder."""
     from robopolicy.cli.pipeline import output_folder
+    from robopolicy.core.build import fill
     from robopolicy.train import run as training
     from robopolicy.train.collect import task_of
+    from robopolicy.train.settings import RunSettings
 
-    task = config["task"] or task_of(config["data"])
+    settings = fill(RunSettings, config)  # before anything is read or made
+    task = settings.task or task_of(settings.data)
     with output_folder(config["output"], Path("runs/train")) as out:
         checkpoint = training.train({**config, "task": task}, out)
     print(checkpoint)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from robopolicy.control.loop import EnvGroup
-from robopolicy.control.workers import WorkerError, end_with_parent
+from robopolicy.control.workers import end_with_parent, receive
 from robopolicy.core.errors import UserError
 from robopolicy.core.protocols import Env
 from robopolicy.core.spec import Spec
@@ -61,7 +61,8 @@ class WorkerEnvs(EnvGroup):
 
     Raises:
         UserError: as raised by `make_env` or by an environment.
-        WorkerError: a worker failed in another way, or died.
+        WorkerKilledError: a signal ended a worker.
+        WorkerError: a worker failed in another way.
     """
 
     def __init__(self, make_env: Callable[[], Env], *, rows: int, workers: int) -> None:
@@ -109,19 +110,11 @@ class WorkerEnvs(EnvGroup):
         for row in rows:
             shares.setdefault(self._owner[row], []).append(row)
         said: dict[int, Step] = {}
-        try:
-            for owner, share in shares.items():
-                with suppress(OSError):  # found dead; what it has to say is read below
-                    self._pipes[owner].send((share, None if seeds is None else [seeds[row] for row in share]))
-            for owner, share in shares.items():
-                kind, answer = self._pipes[owner].recv()
-                if kind == "mistake":
-                    raise UserError(answer)
-                if kind == "failure":
-                    raise WorkerError(f"{self._processes[owner].name} failed:\n{answer}")
-                said.update(zip(share, answer, strict=True))
-        except (EOFError, OSError) as error:
-            raise WorkerError(f"a worker that steps environments died: {error!r}") from error
+        for owner, share in shares.items():
+            with suppress(OSError):  # found dead; what it has to say is read below
+                self._pipes[owner].send((share, None if seeds is None else [seeds[row] for row in share]))
+        for owner, share in shares.items():
+            said.update(zip(share, receive(self._processes[owner], self._pipes[owner]), strict=True))
         return [self._complete(row, said[row]) for row in rows]
 
     def _complete(self, row: int, step: Step) -> Step:

@@ -30,6 +30,10 @@ class WorkerError(RuntimeError):
     """Something failed within a worker; the message holds its traceback."""
 
 
+class WorkerKilledError(UserError):
+    """A worker was ended from outside, most often for want of memory."""
+
+
 def run_in_order(
     make: Callable[[], AbstractContextManager[Callable[[Item], Result]]],
     items: Sequence[Item],
@@ -46,7 +50,8 @@ def run_in_order(
 
     Raises:
         UserError: as raised by the work; what came before it in `items` is delivered first.
-        WorkerError: for every other failure in another process, its death included.
+        WorkerKilledError: a signal ended another process.
+        WorkerError: for every other failure in another process.
     """
     if workers < 1:
         raise ConfigError(f"workers is {workers}; it must be at least 1")
@@ -102,7 +107,7 @@ def _distribute(
             assert isinstance(connection, Connection)
             at = given[connection].popleft()
             try:
-                finished[at] = _receive(pool, connection)
+                finished[at] = receive(pool[connection], connection)
             except (UserError, WorkerError) as error:
                 failed[at] = error
                 given[connection].clear()  # it has ended
@@ -113,24 +118,32 @@ def _distribute(
             raise failed[taken]
 
 
-def _receive(pool: dict[Connection, BaseProcess], connection: Connection) -> Any:
+def receive(process: BaseProcess, connection: Connection) -> Any:
+    """What a worker answers: `(kind, value)`, of which a `mistake` and a `failure` are raised here.
+
+    Raises:
+        UserError: the worker's mistake.
+        WorkerKilledError: a signal ended it.
+        WorkerError: for every other failure.
+    """
     try:
         kind, value = connection.recv()
     except (EOFError, OSError) as error:
-        raise WorkerError(_obituary(pool[connection])) from error
+        raise _obituary(process) from error
     if kind == "mistake":
         raise UserError(value)
     if kind == "failure":
-        raise WorkerError(f"{pool[connection].name} failed:\n{value}")
+        raise WorkerError(f"{process.name} failed:\n{value}")
     return value
 
 
-def _obituary(process: BaseProcess) -> str:
+def _obituary(process: BaseProcess) -> Exception:
     process.join(timeout=5)
-    return (
-        f"{process.name} died with exit code {process.exitcode}; "
-        "if it was killed for want of memory, use fewer workers"
-    )
+    code = process.exitcode
+    if code is None or code >= 0:
+        return WorkerError(f"{process.name} died with exit code {code}")
+    name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
+    return WorkerKilledError(f"{process.name} was killed by {name}; if memory ran out, use fewer workers")
 
 
 def end_with_parent() -> None:

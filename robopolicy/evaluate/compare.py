@@ -20,7 +20,8 @@ class Comparison:
         a, b: names.
         difference: success of `a` minus success of `b`.
         interval: 95 %, of the difference. One checkpoint each: Tango's score interval, which is about these
-            checkpoints. Several training seeds each: two-level bootstrap, which is about the methods.
+            checkpoints. Several training seeds each: the wider, at each end, of that of all episodes and the
+            two-level bootstrap, which is about the methods; of few results alone the latter is too sure.
         only_a, only_b: episodes that only one of them solved.
         p_value: exact McNemar, of one checkpoint against one; None for several training seeds.
         p_holm: corrected for the number of comparisons in this evaluation.
@@ -69,11 +70,10 @@ def compare(a: str, b: str, success_a: np.ndarray, success_b: np.ndarray) -> Com
     only_a, only_b = int((success_a & ~success_b).sum()), int((success_b & ~success_a).sum())
     single = len(success_a) == 1
     per_seed = success_a.mean(axis=1) - success_b.mean(axis=1)
-    if single:
-        interval = tango(only_a, only_b, success_a.size)
-    else:
+    interval = tango(only_a, only_b, success_a.size)
+    if not single:
         resampled = paired_bootstrap(success_a, success_b)
-        interval = (resampled.low, resampled.high)
+        interval = (min(interval[0], resampled.low), max(interval[1], resampled.high))
     return Comparison(
         a=a,
         b=b,

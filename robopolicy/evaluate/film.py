@@ -196,6 +196,6 @@ class _Shots:
             try:
                 self.frames.append(self._env.render())
                 return
-            except UserError:  # no GL here
+            except UserError:  # no GL here, or an environment that is not drawn
                 self.drawn = True
         self.frames.append(draw(state, np.stack(self._trail)))

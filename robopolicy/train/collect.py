@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,10 @@ def collect(
             f"episodes {episodes} from seed {seed}: give at least one episode, and seeds below "
             f"{suites.COLLECTION.stop}, where those of evaluation begin"
         )
-    with DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer:
-        log = _Progress(out, request, settings)
+    with (
+        DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer,
+        _Progress(out, request, settings, writer) as log,
+    ):
         begun = log.read(writer.num_episodes)
         again = writer.num_episodes - begun.episodes  # written already, of the block that was cut off
         blocks = [
@@ -206,13 +208,24 @@ class _Begun:
         in_range(least=0, seeds=self.seeds, episodes=self.episodes)
 
 
-class _Progress:
-    """How many seeds are used up, and how many episodes the dataset held by then."""
+class _Progress(AbstractContextManager["_Progress"]):
+    """How many seeds are used up, and how many episodes the dataset held by then.
 
-    def __init__(self, out: Path, request: Request, settings: Mapping[str, Any]) -> None:
-        self._path = out / collected.COLLECTED
+    Where it is left with nothing recorded, it leaves nothing: a folder that holds no dataset takes none.
+    """
+
+    def __init__(
+        self, out: Path, request: Request, settings: Mapping[str, Any], writer: DatasetWriter
+    ) -> None:
+        self._path, self._writer = out / collected.COLLECTED, writer
         self._made_with = {"versions": versions(), "settings": settings}
         self._request = json.loads(json.dumps(request.to_plain()))  # as it is read again
+
+    def __exit__(self, *_: object) -> None:
+        if not self._writer.num_episodes:
+            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's file is in it
+                self._path.parent.rmdir()
 
     def read(self, held: int) -> _Begun:
         """Where to go on, in a dataset that holds `held` episodes."""

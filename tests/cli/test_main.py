@@ -143,6 +143,7 @@ def test_each_job_of_a_sweep_has_a_folder_of_its_own(tmp_path, monkeypatch) -> N
     assert jobs == [f"out/task_{task}/seed_{seed}" for seed in (0, 1) for task in ("a_b", "c_d")]
     launch("eval", split(["output=e,f", "-m"]), lambda config: jobs.append(config["output"]), "policies=[a]")
     assert jobs[4:] == ["e", "f"]
+    assert (tmp_path / "out" / "multirun.yaml").is_file()
 
 
 def test_a_learner_that_raises_breaks_its_promises(cli, monkeypatch) -> None:

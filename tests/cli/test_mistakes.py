@@ -67,6 +67,11 @@ def test_unknown_task(mistake, made, tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []  # nothing was begun
 
 
+def test_data_that_are_no_name(mistake, tmp_path) -> None:
+    assert "data is 5 (int); str is meant" in mistake("train", "policy=flow", "data=5")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unknown_policy(mistake, made) -> None:
     assert "no policy 'flwo'; did you mean 'flow'" in mistake("train", "policy=flwo", f"data={made / 'data'}")
     assert "no policy 'flwo'; did you mean 'flow'" in mistake("check", "flwo")
@@ -141,6 +146,10 @@ def test_unknown_policy(mistake, made) -> None:
         (["quickstart", "test_episodes=0"], "test_episodes is 0"),
         (["quickstart", "recipe=pick_place_folw"], "did you mean"),
         (["quickstart", "recipe=pick_place_flow_pixels"], "observe=pixels"),
+        (
+            ["quickstart", "task=metaworld/reach-v3"],
+            "'pick_place_flow_uneven', which does not suit metaworld/",
+        ),
         (["train", "output=5"], "output is 5"),
         (["train", "optim.betas=[1.5,0.9]"], "optim: betas[0] is 1.5; it must be at least 0 and below 1"),
         (["train", "optim.betas=[0.9]"], "betas is [0.9]; 2 values are meant"),

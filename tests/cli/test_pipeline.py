@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from robopolicy.cli import pipeline
 from robopolicy.cli.pipeline import Run, Stage, begin, carry_out
 from robopolicy.core.errors import UserError
 from robopolicy.core.machine import Lock
@@ -36,13 +37,32 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path) -> None:
         carry_out(first, stages, console)
     assert calls == ["collect"]
     assert not first.facts("train")
+    assert first.spent("train") > 0
+    (first.folder / "stages" / "train.part.json").write_text('{"seconds": 1000}')
 
     stages = make_stages(calls, set())
     again = begin(tmp_path, settings, stages)
     assert again.folder == first.folder
     carry_out(again, stages, console)
     assert calls == ["collect", "train", "report"]
-    assert again.facts("report")["seconds"] >= 0
+    assert again.facts("train")["seconds"] >= 1000
+    assert 0 <= again.facts("report")["seconds"] < 1000
+
+
+def test_a_stage_keeps_its_time_as_it_goes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "_KEEP_S", 0.0)
+    seen = []
+
+    def work(run: Run, report) -> dict:
+        report(1, 2)
+        seen.append(run.spent("collect"))
+        return {}
+
+    stage = Stage(name="collect", title="", work=work, by_hand=lambda run: "")
+    run = begin(tmp_path, {}, [stage])
+    carry_out(run, [stage], Console(file=StringIO()))
+    assert seen[0] > 0
+    assert run.spent("collect") == 0
 
 
 def test_a_run_is_only_resumed_for_the_same_settings(tmp_path) -> None:

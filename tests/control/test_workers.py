@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,9 +19,11 @@ PARENT = os.getpid()  # in a worker, which imports this file again, another numb
 @contextmanager
 def make_square(trap: int = -1, kind: str = "", parent: int = 0):
     def square(item: int) -> tuple[int, int]:
-        if item == trap or (kind == "die" and os.getpid() != parent):
+        if item == trap or (kind in ("die", "killed") and os.getpid() != parent):
             if kind == "die":
                 os._exit(9)
+            if kind == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
             if kind == "mistake":
                 raise UnknownNameError("task", "reech", ["reach"])
             raise RuntimeError(f"cannot do {item}")
@@ -53,9 +56,13 @@ def test_a_failure_comes_after_what_preceded_it_and_leaves_no_process_behind(kin
     assert not any(is_alive(pid) for _, pid in seen if pid != PARENT)
 
 
-def test_a_worker_that_dies_says_how():
-    results = run_in_order(partial(make_square, -1, "die", PARENT), range(400), workers=2)
-    with pytest.raises(WorkerError, match="exit code 9"):
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [("die", WorkerError, "exit code 9"), ("killed", UserError, "killed by SIGKILL; .* fewer workers")],
+)
+def test_a_worker_that_dies_says_how(kind, error, message):
+    results = run_in_order(partial(make_square, -1, kind, PARENT), range(400), workers=2)
+    with pytest.raises(error, match=message):
         list(results)
 
 

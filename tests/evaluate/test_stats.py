@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from robopolicy.evaluate.compare import compare
 from robopolicy.evaluate.stats import (
     SequentialMcNemar,
     clopper_pearson,
@@ -136,3 +137,13 @@ def test_one_look_is_the_plain_test():
     assert mcnemar(1, 11) < 0.05
     assert mcnemar(3, 9) > 0.05
     assert look.difference == 8  # 2 : 10, p = .039
+
+
+def test_a_comparison_of_seeds_is_no_surer_than_its_episodes_allow() -> None:
+    """Resampling what is all alike gives an interval of no width."""
+    one = np.ones((2, 3), bool)
+    for a, b, low, high in ((one, ~one, 0.0, 1.0), (one, one, -1.0, 1.0)):
+        interval = compare("a", "b", a, b).interval
+        assert low < interval[0] < interval[1] - 0.3
+        assert interval[1] <= high
+        assert interval[0] <= (a.mean() - b.mean()) <= interval[1]

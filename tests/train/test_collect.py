@@ -47,6 +47,15 @@ def test_a_collection_that_was_killed_goes_on_where_it_stopped(whole, tmp_path):
     assert same(content(collect(TASK, 12, "mixed", tmp_path / "data")), whole)
 
 
+def test_a_collection_that_ends_before_its_first_episode_leaves_nothing(tmp_path):
+    def stop(done: int, wanted: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(TASK, 1, "expert", tmp_path / "data", workers=1, progress=stop)
+    assert not (tmp_path / "data").exists()
+
+
 def test_more_can_be_asked_for_later_and_less_changes_nothing(whole, tmp_path):
     for episodes in (3, 8, 8, 12, 2):
         collect(TASK, episodes, "mixed", tmp_path / "data")
