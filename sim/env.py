@@ -8,6 +8,7 @@ gymnasium wants to know it follows from its spec, see `spaces`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -65,10 +66,13 @@ class GymEnv:
     Args:
         env: see the module.
         spec: what it shows and takes; images and text are read as this says.
+        settings: see `robopolicy.core.protocols.Configured`.
     """
 
-    def __init__(self, env: gymnasium.Env, *, spec: Spec) -> None:
-        self.env, self.spec = env, spec
+    def __init__(
+        self, env: gymnasium.Env, *, spec: Spec, settings: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self.env, self.spec, self.settings = env, spec, settings
 
     def reset(self, seed: int) -> Step:
         """Begin the episode that this seed fixes."""

@@ -46,6 +46,7 @@ class Frames:
         model, data: of the simulation; its kinematics must be up to date (`mj_kinematics`).
         look: of the frames, `plain` or `full`.
         upside_down: cameras that hang so; what they see is turned by half a turn.
+        hidden: groups of geoms that are not drawn.
 
     Raises:
         UnknownNameError: there is no such look.
@@ -58,10 +59,13 @@ class Frames:
         *,
         look: str = "plain",
         upside_down: Collection[str] = (),
+        hidden: Collection[int] = (),
     ) -> None:
         if look not in LOOKS:
             raise UnknownNameError("look", look, list(LOOKS))
         self._model, self._data, self._look, self._upside_down = model, data, look, upside_down
+        self._seen = mujoco.MjvOption()
+        self._seen.geomgroup[list(hidden)] = 0
         self._renderers: dict[tuple[int, int, str], mujoco.Renderer] = {}
 
     def shown(self, images: Mapping[str, Image]) -> dict[str, np.ndarray]:
@@ -89,7 +93,7 @@ class Frames:
         # Not mj_forward: it would change the solver's warm start, and pictures must not change the physics.
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
-        renderer.update_scene(self._data, camera=camera)
+        renderer.update_scene(self._data, camera=camera, scene_option=self._seen)
         drawn = renderer.render()
         hangs = isinstance(camera, str) and camera in self._upside_down
         return drawn[::-1, ::-1].copy() if hangs else drawn

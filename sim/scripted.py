@@ -58,7 +58,8 @@ class Scripted:
     """Demonstrates in B environments; a `robopolicy.core.protocols.Agent`.
 
     Args:
-        make_script: of one episode: gives a function of the whole state `[S]`, float64, to an action `[A]`.
+        make_script: of one episode, which may draw its manner: gives a function of the whole state `[S]`,
+            float64, to an action `[A]`.
         whole: the spec of an environment that shows everything the script looks at.
         noise: what is added.
         rows: B.
@@ -70,7 +71,7 @@ class Scripted:
 
     def __init__(
         self,
-        make_script: Callable[[], Callable[[np.ndarray], np.ndarray]],
+        make_script: Callable[[np.random.Generator], Callable[[np.ndarray], np.ndarray]],
         *,
         whole: Spec,
         noise: Noise,
@@ -91,8 +92,9 @@ class Scripted:
     def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
         """New episodes begin in these rows; their noise is drawn from their seeds."""
         for row, seed in zip(rows, seeds, strict=True):
-            # A stream of its own: the environment draws its initial state from the same seed.
-            self._rows[row] = _Row(self._make(), self._noise, np.random.default_rng([seed, 0xE]), self._reach)
+            # Streams of their own: the environment draws its initial state from the same seed.
+            script = self._make(np.random.default_rng([seed, 0xA]))
+            self._rows[row] = _Row(script, self._noise, np.random.default_rng([seed, 0xE]), self._reach)
 
     def act(self, steps: Sequence[Step]) -> np.ndarray:
         """The action of each row, `[B A]` float32."""

@@ -7,7 +7,7 @@ value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -129,6 +129,13 @@ class Env(Protocol):
     def close(self) -> None:
         """Release what is held; a second call does nothing."""
         ...
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """An environment with more to tell of how it is set up than a spec can."""
+
+    settings: Mapping[str, Any]  # plain values, recorded with what is collected: gains, robots
 
 
 class Observer(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 from robopolicy.core import build, suites
 from robopolicy.core.share import checkout, share
 
-SIMULATORS = ("mujoco", "gymnasium", "dm-control", "metaworld", "ogbench")
+SIMULATORS = ("mujoco", "gymnasium", "dm-control", "metaworld", "ogbench", "robosuite")
 PACKAGES = ("robopolicy", "torch", "numpy", "safetensors", *SIMULATORS)
 
 

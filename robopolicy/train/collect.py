@@ -3,7 +3,8 @@
 Episode i begins with seed `seed + i`. Episodes are run in fixed blocks and written by one writer in the order
 of their seeds, so that the dataset does not depend on the number of workers. `meta/collect.json` says how far
 the seeds are used up; a collection that was interrupted goes on there, and a finished one can be asked for
-more. It also holds the versions of the simulators that the last episodes were made with.
+more. It also holds the versions of the simulators that the last episodes were made with, and what else an
+environment tells of how it is set up.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from robopolicy.core import suites
 from robopolicy.core.build import fill
 from robopolicy.core.errors import ConfigError, DatasetError, UserError
 from robopolicy.core.machine import num_workers
+from robopolicy.core.protocols import Configured
 from robopolicy.core.provenance import versions
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
@@ -122,7 +124,7 @@ def collect(
         expert_options=expert_options or {},
     )
     out, workers = Path(out), num_workers(workers)
-    spec = _spec(request)
+    spec, settings = _described(request)
     tries = episodes * TRIES if only_success else episodes
     if episodes < 1 or seed not in suites.COLLECTION or seed + tries + BLOCK > suites.COLLECTION.stop:
         raise ConfigError(
@@ -131,7 +133,7 @@ def collect(
         )
     with (
         DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer,
-        _Progress(out, request, writer) as log,
+        _Progress(out, request, settings, writer) as log,
     ):
         begun = log.read(writer.num_episodes)
         again = writer.num_episodes - begun.episodes  # written already, of the block that was cut off
@@ -161,11 +163,12 @@ def collect(
         )
 
 
-def _spec(request: Request) -> Spec:
+def _described(request: Request) -> tuple[Spec, dict[str, Any]]:
+    """The spec of what is recorded, and the settings of the environment."""
     env = request.make_env()
     try:
         request.make_expert(env.spec, rows=1)
-        return env.spec.observe(request.observe)
+        return env.spec.observe(request.observe), dict(env.settings) if isinstance(env, Configured) else {}
     finally:
         env.close()
 
@@ -211,8 +214,11 @@ class _Progress(AbstractContextManager["_Progress"]):
     Where it is left with nothing recorded, it leaves nothing: a folder that holds no dataset takes none.
     """
 
-    def __init__(self, out: Path, request: Request, writer: DatasetWriter) -> None:
+    def __init__(
+        self, out: Path, request: Request, settings: Mapping[str, Any], writer: DatasetWriter
+    ) -> None:
         self._path, self._writer = out / collected.COLLECTED, writer
+        self._made_with = {"versions": versions(), "settings": settings}
         self._request = json.loads(json.dumps(request.to_plain()))  # as it is read again
 
     def __exit__(self, *_: object) -> None:
@@ -248,7 +254,7 @@ class _Progress(AbstractContextManager["_Progress"]):
 
     def write(self, *, seeds: int, episodes: int) -> None:
         """Remember, whole or not at all."""
-        made = {"request": self._request, "versions": versions(), "seeds": seeds, "episodes": episodes}
+        made = {"request": self._request, **self._made_with, "seeds": seeds, "episodes": episodes}
         fmt.write_json(self._path, made)
 
 

@@ -33,7 +33,7 @@ def make_expert(
     from sim.metaworld.env import WHOLE, script
 
     noise = preset(quality, knobs)
-    return Scripted(lambda: script(name), whole=WHOLE, noise=noise, rows=rows, spec=spec)
+    return Scripted(lambda _: script(name), whole=WHOLE, noise=noise, rows=rows, spec=spec)
 
 
 suite = Suite(
