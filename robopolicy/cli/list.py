@@ -19,13 +19,7 @@ from robopolicy.core.suites import suites as all_suites
 
 def run(args: Sequence[str]) -> None:
     """Print the tables asked for, all of them by default."""
-    tables = {
-        "suites": suites,
-        "tasks": tasks,
-        "qualities": qualities,
-        "policies": policies,
-        "recipes": recipes,
-    }
+    tables = {table.__name__: table for table in (suites, tasks, qualities, policies, recipes)}
     wanted = split(args, keys=False, sweeps=False).positional or tuple(tables)
     for name in wanted:
         if name not in tables:
