@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import gymnasium
 import mujoco
 import numpy as np
 
@@ -25,7 +24,8 @@ from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec, Vector
 from sim import gl
 from sim.dm_control.tasks import CAMERAS, WORLD
-from sim.env import command, spaces, squares
+from sim.drawn import DrawnEnv
+from sim.env import command, squares
 from sim.render import Frames, check_cameras
 
 with gl.undrawn():
@@ -34,7 +34,7 @@ with gl.undrawn():
 _UNBOUNDED = mujoco.mjMAXVAL  # what dm_control says of an actuator without a range
 
 
-class DmControlEnv(gymnasium.Env):
+class DmControlEnv(DrawnEnv):
     """An episode of a task, fixed by the seed of its reset.
 
     Args:
@@ -46,14 +46,9 @@ class DmControlEnv(gymnasium.Env):
         success_reward: of a step, from which on the task counts as done; None: nothing does.
         time_limit: control steps; dm_control's own are 1000 for each task that has one.
 
-    Attributes:
-        spec_: the robopolicy Spec (gymnasium keeps `spec` for itself).
-
     Raises:
         UnknownNameError: there is no such camera or look.
     """
-
-    render_mode = "rgb_array"
 
     def __init__(
         self,
@@ -78,9 +73,8 @@ class DmControlEnv(gymnasium.Env):
         # quadruped-escape uploads its terrain to a context of its own, whether anybody looks or not.
         physics.__class__ = type("Physics", (type(physics),), {"contexts": None})
         self._model: mujoco.MjModel = physics.model.ptr
-        self._frames = Frames(self._model, physics.data.ptr, look=look)
-        self._front: str = CAMERAS.get(domain) or self._model.camera(0).name
-        shown = [self._front] if cameras is None else cameras
+        front: str = CAMERAS.get(domain) or self._model.camera(0).name
+        shown = [front] if cameras is None else cameras
         check_cameras(self._model, shown)
         whole = Spec(
             state=_state(domain, self._env.reset().observation),
@@ -88,10 +82,8 @@ class DmControlEnv(gymnasium.Env):
             control_hz=round(1.0 / self._env.control_timestep(), 6),
             images=squares(shown, image_size),
         )
-        self.spec_ = whole.observe(observe)
-        self._shown = whole.state.indices(self.spec_.state.names)
-        self.observation_space, self.action_space = spaces(self.spec_)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(whole.control_hz)}
+        frames = Frames(self._model, physics.data.ptr, look=look)
+        self._show(whole.observe(observe), of=whole, frames=frames, overview=front)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -119,17 +111,8 @@ class DmControlEnv(gymnasium.Env):
         success = self._success_reward is not None and reward >= self._success_reward
         return self._observe(made.observation), reward, terminated, truncated, {"success": success}
 
-    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A fine picture `[480 640 3]` uint8 of what the usual camera sees."""
-        return self._frames.picture(self._front)
-
-    def close(self) -> None:
-        """Release the renderers."""
-        self._frames.close()
-
     def _observe(self, observed: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        whole = np.concatenate([np.ravel(value) for value in observed.values()])
-        return {"state": whole[self._shown].astype(np.float32), **self._frames.shown(self.spec_.images)}
+        return self._seen(np.concatenate([np.ravel(value) for value in observed.values()]))
 
 
 def _state(domain: str, observed: Mapping[str, Any]) -> Vector:

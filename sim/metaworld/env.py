@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import gymnasium
 import mujoco
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
@@ -32,7 +31,8 @@ from metaworld.policies import ENV_POLICY_MAP
 from robopolicy.core.errors import UnknownNameError
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import ActionSemantics, Spec, Vector
-from sim.env import command, spaces, squares
+from sim.drawn import DrawnEnv
+from sim.env import command, squares
 from sim.metaworld.tasks import TASKS
 from sim.render import Frames, check_cameras
 
@@ -66,7 +66,7 @@ WHOLE = Spec(
 """Of every task, without images."""
 
 
-class MetaWorldEnv(gymnasium.Env):
+class MetaWorldEnv(DrawnEnv):
     """An episode of a task, fixed by the seed of its reset.
 
     Args:
@@ -81,15 +81,9 @@ class MetaWorldEnv(gymnasium.Env):
         terminate: end the episode with its first success; otherwise it lasts until its time limit.
         time_limit: control steps; 500 is Meta-World's own.
 
-    Attributes:
-        spec_: the robopolicy Spec (gymnasium keeps `spec` for itself).
-
     Raises:
         UnknownNameError: there is no such camera, look or reward.
     """
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012
-    render_mode = "rgb_array"
 
     def __init__(
         self,
@@ -116,15 +110,14 @@ class MetaWorldEnv(gymnasium.Env):
         self._env._partially_observable = False
         del self._env.sawyer_observation_space  # a cached property, of when the goal was hidden
         self._env.model.camera("corner2").pos[:] = [0.75, 0.075, 0.7]
-        self._frames = Frames(
+        frames = Frames(
             self._env.model, self._env.data, look=look, upside_down=("corner", "corner2", "corner3")
         )
         check_cameras(self._env.model, cameras)
         whole = replace(WHOLE, images=squares(cameras, image_size))
         kept = [name for name in WHOLE.state.names if goal or not name.startswith("env.goal.")]
-        self.spec_ = whole.observe(observe, None if goal else kept)
-        self._shown = WHOLE.state.indices(self.spec_.state.names)
-        self.observation_space, self.action_space = spaces(self.spec_)
+        spec = whole.observe(observe, None if goal else kept)
+        self._show(spec, of=WHOLE, frames=frames, overview="corner2")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -156,21 +149,12 @@ class MetaWorldEnv(gymnasium.Env):
         reward = float(dense) if self._dense else float(success)
         return self._observe(obs), reward, terminated, truncated, self._info(success)
 
-    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A fine picture `[480 640 3]` uint8 of the whole scene, with shadows."""
-        return self._frames.picture("corner2")
-
-    def close(self) -> None:
-        """Release the renderers."""
-        self._frames.close()
-
     def _info(self, success: bool) -> dict[str, Any]:
         return {"success": success, "instruction": TASKS[self.task]}
 
     def _observe(self, obs: np.ndarray) -> dict[str, np.ndarray]:
         space = self._env.sawyer_observation_space  # to which Meta-World clips all but the first
-        state = np.clip(obs, space.low, space.high)[self._shown].astype(np.float32)
-        return {"state": state, **self._frames.shown(self.spec_.images)}
+        return self._seen(np.clip(obs, space.low, space.high))
 
 
 def script(task: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from robopolicy.core.errors import ConfigError, UnknownNameError
 from robopolicy.core.ranges import in_range
-from sim.env import command, spaces, squares
+from sim.drawn import DrawnEnv
+from sim.env import command, squares
 from sim.ogbench.goals import goal_of
 from sim.ogbench.state import DM, spec_of
 from sim.ogbench.tasks import split
@@ -33,7 +33,7 @@ REWARDS = ("dense", "sparse")
 STARTS = ("task", "anywhere")
 
 
-class OGBenchEnv(gymnasium.Env):
+class OGBenchEnv(DrawnEnv):
     """An episode of a task, fixed by the seed of its reset.
 
     Args:
@@ -49,15 +49,10 @@ class OGBenchEnv(gymnasium.Env):
         terminate: end the episode with its first success; otherwise it lasts until its time limit.
         time_limit: control steps; OGBench's by default.
 
-    Attributes:
-        spec_: the robopolicy Spec (gymnasium keeps `spec` for itself).
-
     Raises:
         UnknownNameError: there is no such camera, look, reward or start.
         ConfigError: a maze is to begin anywhere.
     """
-
-    render_mode = "rgb_array"
 
     def __init__(
         self,
@@ -88,18 +83,15 @@ class OGBenchEnv(gymnasium.Env):
         self._time_limit = time_limit or domain.time_limit
         self._world = World(domain, number, anywhere=anywhere)
         model = self._world.model
-        self._frames = Frames(model, self._world.data, look=look)
         usual = [model.camera(index).name for index in range(model.ncam)][-1:]
         check_cameras(model, shown := usual if cameras is None else cameras)
         whole = replace(spec_of(domain), images=squares(shown, image_size))
-        self.spec_ = whole.observe(observe)
-        self._shown = whole.state.indices(self.spec_.state.names)
+        frames = Frames(model, self._world.data, look=look)
+        self._show(whole.observe(observe), of=whole, frames=frames, overview=self._world.overview)
         self._goal = goal_of(task)
         self._looks_at = whole.state.indices(self._goal.looks_at)
         hides = anywhere and domain.fixtures
         self._watched = whole.state.indices(("env.cube0.y", "env.cube0.z")) if hides else None
-        self.observation_space, self.action_space = spaces(self.spec_)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(whole.control_hz)}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -108,7 +100,7 @@ class OGBenchEnv(gymnasium.Env):
         super().reset(seed=seed)
         self._ticks = 0
         self._state = self._world.reset(int(self.np_random.integers(1 << 31))).astype(np.float32)
-        return self._observe(), {"success": False}
+        return self._seen(self._state), {"success": False}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """One control step.
@@ -124,15 +116,7 @@ class OGBenchEnv(gymnasium.Env):
         reward = float(success) - 1.0 if self._sparse else float(met.sum()) - len(met)
         terminated = success and self._terminate
         truncated = not terminated and (self._ticks >= self._time_limit or self._hidden())
-        return self._observe(), reward, terminated, truncated, {"success": success}
-
-    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A fine picture `[480 640 3]` uint8 of the whole scene, with shadows."""
-        return self._frames.picture(self._world.overview)
-
-    def close(self) -> None:
-        """Release the renderers."""
-        self._frames.close()
+        return self._seen(self._state), reward, terminated, truncated, {"success": success}
 
     def _hidden(self) -> bool:
         """Whether the cube is out of sight, and not because it is in the drawer."""
@@ -140,6 +124,3 @@ class OGBenchEnv(gymnasium.Env):
             return False
         y, z = self._state[self._watched] / DM
         return bool(y >= 0.29 or (y <= -0.3 and not 0.06 <= z <= 0.08))
-
-    def _observe(self) -> dict[str, np.ndarray]:
-        return {"state": self._state[self._shown], **self._frames.shown(self.spec_.images)}

@@ -20,14 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import gymnasium
 import mujoco
 import numpy as np
 
 from robopolicy.core.errors import UnknownNameError
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec, Vector
-from sim.env import command, spaces, squares
+from sim.drawn import DrawnEnv
+from sim.env import command, squares
 from sim.render import Frames, check_cameras
 from sim.robosuite.package import controller_settings, drawing, make
 from sim.robosuite.spec import (
@@ -48,7 +48,7 @@ _SHOWN = ("joint_pos", "eef_pos", "eef_quat_site", "gripper_qpos")  # of what ro
 _COLLISION = 0  # the group of the shapes that collide; what is to be seen is drawn over them
 
 
-class RobosuiteEnv(gymnasium.Env):
+class RobosuiteEnv(DrawnEnv):
     """An episode of a task, fixed by the seed of its reset.
 
     Args:
@@ -65,16 +65,12 @@ class RobosuiteEnv(gymnasium.Env):
         time_limit: control steps.
 
     Attributes:
-        spec_: the robopolicy Spec (gymnasium keeps `spec` for itself).
         settings: the robots, and robosuite's settings of their controllers.
 
     Raises:
         UnknownNameError: there is no such robot, controller, camera, look or reward.
         ConfigError: the robots have too many arms for the task, or too few.
     """
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": int(CONTROL_HZ)}  # noqa: RUF012
-    render_mode = "rgb_array"
 
     def __init__(
         self,
@@ -104,7 +100,6 @@ class RobosuiteEnv(gymnasium.Env):
         self._data: mujoco.MjData = self._env.sim.data._data
         self._update = self._env._update_observables
         self._env._update_observables = lambda force=False: None  # 25 times a control step, and too early
-        self._frames = Frames(self._model, self._data, look=look, hidden=(_COLLISION,))
         known = [self._model.camera(index).name for index in range(self._model.ncam)]
         eyes = [name for name in known if name.endswith("eye_in_hand")]
         shown = ["agentview", *eyes] if cameras is None else cameras
@@ -122,9 +117,8 @@ class RobosuiteEnv(gymnasium.Env):
             images=squares(shown, image_size),
             text=True,
         )
-        self.spec_ = whole.observe(observe)
-        self._shown = whole.state.indices(self.spec_.state.names)
-        self.observation_space, self.action_space = spaces(self.spec_)
+        frames = Frames(self._model, self._data, look=look, hidden=(_COLLISION,))
+        self._show(whole.observe(observe), of=whole, frames=frames, overview="agentview")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -154,20 +148,11 @@ class RobosuiteEnv(gymnasium.Env):
         reward = float(dense) if self._dense else float(success)
         return self._observe(), reward, terminated, truncated, self._info(success)
 
-    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A fine picture `[480 640 3]` uint8 of the whole scene, with shadows."""
-        return self._frames.picture("agentview")
-
-    def close(self) -> None:
-        """Release the renderers."""
-        self._frames.close()
-
     def _info(self, success: bool) -> dict[str, Any]:
         return {"success": success, "instruction": self.task.instruction}
 
     def _observe(self) -> dict[str, np.ndarray]:
-        whole = np.concatenate(list(self._observed().values()))
-        return {"state": whole[self._shown].astype(np.float32), **self._frames.shown(self.spec_.images)}
+        return self._seen(np.concatenate(list(self._observed().values())))
 
     def _observed(self) -> dict[str, np.ndarray]:
         """What robosuite observes of the robots, and `object`."""

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gymnasium
 import mujoco
 import numpy as np
 
 from robopolicy.core.errors import UnknownNameError
 from robopolicy.core.ranges import in_range
-from sim.env import command, spaces
+from sim.drawn import DrawnEnv
+from sim.env import command
 from sim.render import Frames
 from sim.tabletop import arm, state
 from sim.tabletop.randomize import Randomizer, ranges
@@ -25,7 +25,7 @@ _KNOCK_CHANCE = 0.03  # per control step
 _FADE = 0.85  # of a knock, per control step
 
 
-class TabletopEnv(gymnasium.Env):
+class TabletopEnv(DrawnEnv):
     """An episode of a task, fixed by the seed of its reset.
 
     Args:
@@ -44,12 +44,8 @@ class TabletopEnv(gymnasium.Env):
         time_limit: control steps; the task's by default.
 
     Attributes:
-        spec_: the robopolicy Spec (gymnasium keeps `spec` for itself).
         model, data: MuJoCo's; read them, but change nothing.
     """
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": int(state.CONTROL_HZ)}  # noqa: RUF012
-    render_mode = "rgb_array"
 
     def __init__(
         self,
@@ -72,15 +68,14 @@ class TabletopEnv(gymnasium.Env):
         in_range("TabletopEnv", least=0, knocks=knocks)
         chosen, changes = OBJECT_SETS[objects], ranges(randomize)
         self.task = task
-        self._whole = state.make_spec(action_mode=action_mode, image_size=image_size)
-        self.spec_ = self._whole.observe(observe)
-        self._shown = self._whole.state.indices(self.spec_.state.names)
+        whole = state.make_spec(action_mode=action_mode, image_size=image_size)
         self._ee_actions = action_mode == "ee"
         self._knocks = knocks
         self._terminate, self._time_limit = terminate, time_limit or task.time_limit
         self.model = compose(task, chosen)
         self.data = mujoco.MjData(self.model)
-        self._frames = Frames(self.model, self.data, look=look)
+        frames = Frames(self.model, self.data, look=look)
+        self._show(whole.observe(observe), of=whole, frames=frames, overview=_from_the_side())
         self._objects = [self.model.body(prop.name).id for prop in task.props if prop.role == "object"]
         self._goals = [self.model.body(prop.name).id for prop in task.props if prop.role == "goal"]
         self._fixtures = {
@@ -92,7 +87,6 @@ class TabletopEnv(gymnasium.Env):
         self._sizes = chosen.scale * np.array([prop.size for prop in task.props if prop.role == "object"])
         self._randomizer = Randomizer(changes, self.model, self._objects) if changes else None
         self._low, self._high = arm.limits()
-        self.observation_space, self.action_space = spaces(self.spec_)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -122,7 +116,7 @@ class TabletopEnv(gymnasium.Env):
         self._commands = deque([hold] * delay)
         self._knock = np.zeros(5)
         self._ticks = self._held = 0
-        return self._observe(self._state()), self._info(False)
+        return self._seen(self._state()), self._info(False)
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """One control step of 1/30 s; reward 1 once the goal has been met for `task.hold` steps on end.
@@ -151,18 +145,7 @@ class TabletopEnv(gymnasium.Env):
         success = self._held >= self.task.hold
         terminated = success and self._terminate
         truncated = not terminated and self._ticks >= self._time_limit
-        return self._observe(now), float(success), terminated, truncated, self._info(success)
-
-    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A fine picture `[480 640 3]` uint8 of the whole scene from the side, with shadows."""
-        view = mujoco.MjvCamera()
-        view.lookat[:] = [0.15, 0.0, 0.07]
-        view.distance, view.azimuth, view.elevation = 0.7, 140, -30
-        return self._frames.picture(view)
-
-    def close(self) -> None:
-        """Release the renderers."""
-        self._frames.close()
+        return self._seen(now), float(success), terminated, truncated, self._info(success)
 
     def _info(self, success: bool) -> dict[str, Any]:
         return {"success": success, "instruction": self._instruction}
@@ -191,9 +174,13 @@ class TabletopEnv(gymnasium.Env):
             now[state.FIXTURE :] = [*model.body_pos[body][:2], *data.xmat[body][[0, 3]], data.qpos[joint]]
         return now
 
-    def _observe(self, now: np.ndarray) -> dict[str, np.ndarray]:
-        shown = now[self._shown].astype(np.float32)
-        return {"state": shown, **self._frames.shown(self.spec_.images)}
+
+def _from_the_side() -> mujoco.MjvCamera:
+    """A camera that sees the whole scene."""
+    view = mujoco.MjvCamera()
+    view.lookat[:] = [0.15, 0.0, 0.07]
+    view.distance, view.azimuth, view.elevation = 0.7, 140, -30
+    return view
 
 
 def _ready(rng: np.random.Generator) -> np.ndarray:

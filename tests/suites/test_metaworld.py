@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import gymnasium.utils.env_checker
 import numpy as np
 import pytest
+from acted import acted, part
 
 from robopolicy.cli.compose import compose
 from robopolicy.cli.stages import Settings
@@ -29,19 +30,8 @@ needs_gl = pytest.mark.skipif(
 LATE = ("dial-turn-v3", "drawer-open-v3", "faucet-open-v3", "lever-pull-v3", "window-close-v3")
 
 
-def part(env, step, prefix: str) -> np.ndarray:
-    """The elements of a step's state whose names begin so."""
-    return step.obs.state[[name.startswith(prefix) for name in env.spec.state.names]]
-
-
-def demonstrate(name, seed, *, env=None, **options):
-    env = env or make_env(name)
-    expert = make_expert(name, spec=env.spec, **options)
-    steps = [env.reset(seed)]
-    expert.reset([0], [seed])
-    while not steps[-1].done:
-        steps.append(env.step(expert.act(steps[-1:])[0]))
-    return steps
+def demonstrate(env, name, seed, **options):
+    return acted(env, make_expert(name, spec=env.spec, **options), seed)
 
 
 def test_every_task_is_there():
@@ -91,19 +81,17 @@ def test_a_goal_is_hidden_where_asked_and_the_expert_then_refuses():
 
 @pytest.mark.parametrize("name", MT10)
 def test_expert_solves_the_task(name):
-    last = demonstrate(name, 1)[-1]
+    last = demonstrate(make_env(name), name, 1)[-1]
     assert (last.terminated, last.info["success"], last.reward) == (True, True, 1.0)
 
 
 def test_noise_is_fixed_by_the_seed_and_grows_with_the_quality():
     env = make_env("reach-v3")
     runs = {
-        quality: np.stack(
-            [step.applied for step in demonstrate("reach-v3", 3, env=env, quality=quality)[1:20]]
-        )
+        quality: np.stack([step.applied for step in demonstrate(env, "reach-v3", 3, quality=quality)[1:20]])
         for quality in ("expert", "noisy")
     }
-    again = demonstrate("reach-v3", 3, env=env, quality="noisy")[1:20]
+    again = demonstrate(env, "reach-v3", 3, quality="noisy")[1:20]
     np.testing.assert_array_equal(runs["noisy"], np.stack([step.applied for step in again]))
     apart = np.abs(runs["noisy"] - runs["expert"])
     assert apart[:, :3].max() > 0.1
@@ -120,7 +108,7 @@ def test_demonstrations_are_recorded_with_instruction_and_versions(tmp_path):
 
 def test_dense_rewards_and_an_episode_that_goes_on():
     env = make_env("reach-v3", reward="dense", terminate=False, time_limit=90)
-    steps = demonstrate("reach-v3", 1, env=env)
+    steps = demonstrate(env, "reach-v3", 1)
     assert len(steps) == 91
     assert (steps[-1].truncated, steps[-1].terminated, steps[-1].info["success"]) == (True, False, True)
     assert 0 < steps[1].reward < steps[-1].reward <= 10

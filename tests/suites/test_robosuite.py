@@ -10,6 +10,7 @@ import gymnasium.utils.env_checker
 import mujoco
 import numpy as np
 import pytest
+from acted import acted, part
 
 from robopolicy.core.errors import ConfigError, SpecMismatchError, UnknownNameError
 from robopolicy.core.machine import GL
@@ -39,18 +40,8 @@ def whole(env) -> np.ndarray:
     return np.concatenate([state, made._model.body_pos.ravel(), made._model.body_quat.ravel()])
 
 
-def part(env, step, prefix: str) -> np.ndarray:
-    """The elements of a step's state whose names begin so."""
-    return step.obs.state[[name.startswith(prefix) for name in env.spec.state.names]]
-
-
 def demonstrate(env, name, seed, **options):
-    expert = make_expert(name, spec=env.spec, **options)
-    steps = [env.reset(seed)]
-    expert.reset([0], [seed])
-    while not steps[-1].done:
-        steps.append(env.step(expert.act(steps[-1:])[0]))
-    return steps
+    return acted(env, make_expert(name, spec=env.spec, **options), seed)
 
 
 @pytest.fixture(scope="module")
