@@ -109,8 +109,8 @@ def integrate(
         noise: where it starts.
         steps: how many.
         solver: `euler` or `midpoint`.
-        rho: 1 for equal steps; the larger, the shorter are those near the data, where paths that began as one
-            part (Karras et al., arXiv:2206.00364, eq. 5, of the share of noise).
+        rho: 1 for equal steps; the larger, the shorter are those near the data (Karras et al.,
+            arXiv:2206.00364, eq. 5, of the share of noise).
         project: see above.
     """
     x = noise

@@ -9,8 +9,8 @@ and a sample is the end of `dx/dt = v(x, t, o)` that starts from noise. Steps be
 out of the mean.
 
 Differs from the papers: the network F is preconditioned (`ops.flow.precondition`) and the weight is
-`w = 1 / out^2`, so that its own target has unit size at every time; samples can be drawn from averaged
-weights.
+`w = 1 / out^2`, so that its own target has unit size at every time; steps shorten towards the data (`rho`);
+samples can be drawn from averaged weights.
 """
 
 from __future__ import annotations
