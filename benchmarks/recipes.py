@@ -1,6 +1,6 @@
 """The scores in `configs/exp/`: `python -m benchmarks.recipes pick_place_flow`.
 
-For each recipe: demonstrations are collected (of the task, or of each task where the recipe names none), one
+For each recipe: demonstrations are collected (of each task where the recipe names a group of them), one
 policy is trained for each training seed, in parallel processes, and all are evaluated on the same initial
 states. Whatever is done already under `--out` is not done again.
 
@@ -12,40 +12,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from robopolicy.cli.compose import compose
-from robopolicy.core.suites import suites
+from robopolicy.core.suites import members_of
 from robopolicy.core.threads import usable_cores, use_threads
-from robopolicy.data.merge import merge
 from robopolicy.evaluate.rollout import evaluate
 from robopolicy.evaluate.worker import Protocol
 from robopolicy.train.collect import collect
 from robopolicy.train.log import read_log
 from robopolicy.train.parallel import train_all
-
-
-def tasks_of(config: dict[str, Any]) -> list[str]:
-    """The task a recipe is for, or every task of the tabletop suite."""
-    if config["task"]:
-        return [config["task"]]
-    return [f"tabletop/{name}" for name in suites()[0]["tabletop"].tasks]
-
-
-def demonstrations(tasks: list[str], episodes: int, quality: str, observe: str, root: Path) -> Path:
-    """A dataset of so many demonstrations of each of these tasks."""
-    parts = []
-    for task in tasks:
-        out = root / f"{task.replace('/', '-')}-{quality}-{observe}-{episodes}"
-        parts.append(collect(task, episodes, quality, out, usable_cores(), observe=observe))
-    if len(parts) == 1:
-        return parts[0]
-    together = root / f"all-{quality}-{observe}-{episodes}"
-    if not together.exists():
-        merge(parts, together)
-    return together
 
 
 def core_hours(run: Path) -> float:
@@ -74,9 +51,16 @@ def main() -> None:
     use_threads()
     for recipe in asked.recipes:
         config = compose("train", [f"+exp={recipe}", "data=to_be_collected", *asked.set])
-        tasks = tasks_of(config)
-        data = demonstrations(
-            tasks, asked.demonstrations, asked.quality, config["observe"], asked.out / "data"
+        task, observe = config["task"], config["observe"]
+        tasks = members_of(task)
+        named = f"{task.replace('/', '-')}-{asked.quality}-{observe}-{asked.demonstrations}"
+        data = collect(
+            task,
+            asked.demonstrations,
+            asked.quality,
+            asked.out / "data" / named,
+            usable_cores(),
+            observe=observe,
         )
         runs = {
             asked.out / recipe / f"seed_{seed}": {**config, "data": str(data), "seed": seed}

@@ -2,7 +2,8 @@
 
 Records demonstrations of a scripted expert in parallel processes as a LeRobot v3 dataset. Episodes are fixed
 by their seeds, so any number of workers writes the same values. Started again on the same folder, it goes on
-where it stopped. `robopolicy list` shows tasks and qualities.
+where it stopped. `robopolicy list` shows tasks and qualities. Of a group of tasks, as metaworld/MT10 or
+tabletop/all, so many episodes of each are recorded.
 
 A quality's knobs can be turned one by one: expert.KEY=VALUE. Those of tabletop are speed=[SLOWEST,FASTEST]
 (factors), noise (rad), hesitate, miss and recover (chances), see sim/tabletop/quality.py; those of metaworld
@@ -35,11 +36,11 @@ def collect(config: dict[str, Any]) -> Path:
     from robopolicy.cli.pipeline import path_of
     from robopolicy.cli.progress import bar
     from robopolicy.core.build import fill
-    from robopolicy.core.suites import find
+    from robopolicy.core.suites import members_of
     from robopolicy.train.collect import collect as record
 
     task, quality = config["task"], config["quality"]
-    find(task)  # before it names a folder
+    members_of(task)  # before it names a folder
     usual = Path("data") / f"{task.replace('/', '-')}-{quality}"
     out = usual if config["output"] is None else path_of(config["output"], "output")
     with bar(f"collecting {task}, {quality}") as report:

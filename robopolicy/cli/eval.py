@@ -9,6 +9,8 @@ difference with its 95 % interval, and the exact McNemar test (one checkpoint ea
 training seeds and initial states (several each; as many as the other). Finished episodes are kept: started
 again with the same output and unchanged code, it goes on where it stopped.
 
+Of a group (metaworld/MT10, tabletop/all), each task has so many episodes; the mean of all is told too.
+
   robopolicy eval runs/train/a runs/train/b --compare task=tabletop/pick_place episodes=100
   robopolicy eval flow=runs/flow/seed_1,runs/flow/seed_2 act=runs/act/seed_1,runs/act/seed_2 --compare
   robopolicy eval runs/flow runs/act --compare
@@ -42,11 +44,12 @@ def evaluate(config: dict[str, Any]) -> Path:
     from robopolicy.cli.pipeline import output_folder
     from robopolicy.cli.progress import bar
     from robopolicy.cli.recording import report_results
-    from robopolicy.cli.scores import comparison_table, policy_table
+    from robopolicy.cli.scores import all_tables
     from robopolicy.core import suites
     from robopolicy.core.build import fill
     from robopolicy.core.checkpoint import open_checkpoint
     from robopolicy.evaluate.film import check_films
+    from robopolicy.evaluate.results import Results, pool
     from robopolicy.evaluate.rollout import evaluate as roll_out
     from robopolicy.evaluate.worker import Protocol
 
@@ -55,18 +58,23 @@ def evaluate(config: dict[str, Any]) -> Path:
     task = config["task"] or open_checkpoint(first).task
     if task is None:
         raise ConfigError(f"{first} does not say what task it was trained for; add task=SUITE/TASK")
-    suites.find(task)  # before anything is loaded or rolled out
+    tasks = suites.members_of(task)  # before anything is loaded or rolled out
     failures = fill(check_films, {"films": config["films"]})
     rules = {key: config[key] for key in ("execute", "latency_ticks", "max_steps", "device")}
-    protocol = fill(Protocol, {**rules, "task": task, "env_options": config["env"]})
     asked = {key: config[key] for key in ("episodes", "split", "workers", "compare", "looks")}
-    with output_folder(config["output"], Path("runs/eval")) as out, bar(f"evaluating on {task}") as progress:
-        results = fill(roll_out, asked, policies=policies, protocol=protocol, out=out, progress=progress)
-    report_results(out, out / "report.html", failures=failures)
-    print(policy_table(results))
-    if results.comparisons:
-        print(f"\n{comparison_table(results.comparisons)}")
-    if results.stopped is not None:
-        print(f"decided after {results.stopped['episodes']} of {config['episodes']} episodes")
+    if asked["looks"] and len(tasks) > 1:
+        raise ConfigError(f"looks are for one task; {task} stands for {len(tasks)}")
+    each: dict[str, Results] = {}
+    with output_folder(config["output"], Path("runs/eval")) as out:
+        for name in tasks:
+            folder = out if name == task else out / name.partition("/")[2]
+            protocol = fill(Protocol, {**rules, "task": name, "env_options": config["env"]})
+            with bar(f"evaluating on {name}") as progress:
+                given = {"policies": policies, "protocol": protocol, "out": folder, "progress": progress}
+                each[name] = fill(roll_out, asked, **given)
+            report_results(folder, folder / "report.html", failures=failures)
+        results = each[task] if task in each else pool(each, task=task)
+        results.save(out / "results.json")
+    print(all_tables(results, each))
     print(out)
     return out

@@ -1,6 +1,7 @@
 """usage: robopolicy list [suites|tasks|qualities|policies|recipes]
 
-Lists what there is: the suites, and for each that cannot be used the command that installs what it lacks;
+Lists what there is: the suites with the groups of tasks in them (every suite has SUITE/all), and for each
+that cannot be used the command that installs what it lacks;
 the tasks of those that can; the qualities their demonstrators know; the policies in configs/policy and the
 recipes in configs/exp.
 """
@@ -32,9 +33,9 @@ def run(args: Sequence[str]) -> None:
 
 
 def suites() -> dict[str, str]:
-    """Each suite: how many tasks it has, or what it lacks and the command that installs it."""
+    """Each suite: its number of tasks and its groups, or what it lacks and the command that installs it."""
     found, failed = all_suites()
-    rows = {suite.name: f"{len(suite.tasks)} tasks" for suite in found.values()}
+    rows = {suite.name: ", ".join([f"{len(suite.tasks)} tasks", *suite.groups]) for suite in found.values()}
     return rows | {name: str(why) for name, why in failed.items()}
 
 

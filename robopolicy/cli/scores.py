@@ -1,11 +1,23 @@
-"""What an evaluation says on the terminal: the policies, and how those that were compared differ."""
+"""What an evaluation says on the terminal: the policies, task by task, and how those compared differ."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from robopolicy.evaluate.compare import Comparison
 from robopolicy.evaluate.results import Results
+
+
+def all_tables(results: Results, each: Mapping[str, Results]) -> str:
+    """What is printed after an evaluation: of each task where it was of several, and of all together."""
+    parts = [task_table(each)] if len(each) > 1 else []
+    parts.append(policy_table(results))
+    if results.comparisons:
+        parts.append(comparison_table(results.comparisons))
+    told = "\n\n".join(parts)
+    if results.stopped is None:
+        return told
+    return f"{told}\ndecided after {results.stopped['episodes']} of {results.protocol['episodes']} episodes"
 
 
 def policy_table(results: Results) -> str:
@@ -27,6 +39,15 @@ def policy_table(results: Results) -> str:
                 f"training seeds: {' '.join(f'{rate:.3f}' for rate in each)}" if len(each) > 1 else "",
             ]
         )
+    return _aligned(rows)
+
+
+def task_table(each: Mapping[str, Results]) -> str:
+    """A line for each task: the success of each policy."""
+    names = list(next(iter(each.values())).policies)
+    rows = [["task", *names, ""]]
+    for task, results in each.items():
+        rows.append([task, *(f"{results.policies[name].success:.3f}" for name in names), ""])
     return _aligned(rows)
 
 

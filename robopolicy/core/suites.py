@@ -1,9 +1,9 @@
 """How the library meets simulators: by entry point, never by import.
 
 A suite is a plug-in under the entry-point group `robopolicy.suites`; its object is a `Suite`. Tasks are named
-`suite/task`. A suite that fails to import, that is none, or whose packages are not here in the versions that
-it needs, is named with the reason and, where it is known, the command that mends it; its tasks cannot be
-asked for.
+`suite/task`, and groups of them `suite/group`. A suite that fails to import, that is none, or whose packages
+are not here in the versions that it needs, is named with the reason and, where it is known, the command that
+mends it; its tasks cannot be asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from robopolicy.core.machine import pip_install
 from robopolicy.core.protocols import Agent, Env
 
 GROUP = "robopolicy.suites"
+ALL = "all"  # the group of every task of a suite
 
 # The seed of a reset fixes an episode's initial state. Those of collection and evaluation never meet.
 COLLECTION = range(1_000_000)
@@ -48,6 +49,8 @@ class Suite:
             usual ones do not suit it (`play` does not end when a goal is met).
         relabel: `(task, state [L S], names [S]) -> (reward [L], success [L])`, the rewards a task would have
             given along recorded states, or None where they cannot be known from states.
+        groups: group name to the names of tasks that belong together, as a benchmark has them. Every suite
+            has `all`.
         requires: what must be installed, as pip is told it: `metaworld==3.0.0`.
     """
 
@@ -58,10 +61,11 @@ class Suite:
     qualities: Mapping[str, str] = field(default_factory=dict)
     env_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     relabel: Callable[[str, np.ndarray, tuple[str, ...]], tuple[np.ndarray, np.ndarray]] | None = None
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "qualities", "env_options"):
+        for name in ("tasks", "qualities", "env_options", "groups"):
             if not isinstance(given := getattr(self, name), Mapping):
                 raise ConfigError(f"{name} of suite '{self.name}' is {given!r:.60}; a mapping is meant")
         if (self.make_expert is None) != (not self.qualities):
@@ -69,6 +73,19 @@ class Suite:
                 f"suite '{self.name}' has make_expert={self.make_expert} and the qualities "
                 f"{list(self.qualities)}; give both, or neither"
             )
+        for group, names in self.groups.items():
+            if strange := [name for name in names if name not in self.tasks]:
+                raise ConfigError(
+                    f"suite '{self.name}' has no tasks {strange}, which its group '{group}' names"
+                )
+            if group in (ALL, *self.tasks):
+                raise ConfigError(f"suite '{self.name}' has a group '{group}'; that name is taken")
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The names of the tasks in the group of this name: one for a task's name, none for a strange one."""
+        if name in self.tasks:
+            return (name,)
+        return tuple(self.tasks) if name == ALL else self.groups.get(name, ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +153,23 @@ def find(task: str) -> tuple[Suite, str]:
     """The suite and the task's name within it, of `suite/task`.
 
     Raises:
+        ConfigError: not a string, or a group of tasks.
+        SuiteError: the suite is known, but cannot be used here; with the command that mends it.
+        UnknownNameError: with the nearest names.
+    """
+    members = members_of(task)
+    suite, _, name = members[0].partition("/")
+    if members != (task,):
+        raise ConfigError(
+            f"{task} is a group of {len(members)} tasks; name one of them: {', '.join(members)}"
+        )
+    return suites()[0][suite], name
+
+
+def members_of(task: str) -> tuple[str, ...]:
+    """The tasks, as `suite/task`, of a group `suite/group`; a task by itself is a group of its own.
+
+    Raises:
         ConfigError: not a string.
         SuiteError: the suite is known, but cannot be used here; with the command that mends it.
         UnknownNameError: with the nearest names.
@@ -143,13 +177,14 @@ def find(task: str) -> tuple[Suite, str]:
     if not isinstance(task, str):
         raise ConfigError(f"task is {task!r}; suite/task is meant, see `robopolicy list`")
     found, failed = suites()
-    known = [f"{suite.name}/{name}" for suite in found.values() for name in suite.tasks]
     suite_name, _, name = task.partition("/")
     if suite_name in failed:
         raise SuiteError(f"suite '{suite_name}' {failed[suite_name]}")
-    if suite_name not in found or name not in found[suite_name].tasks:
+    members = found[suite_name].members(name) if suite_name in found else ()
+    if not members:
+        known = [f"{suite.name}/{name}" for suite in found.values() for name in (*suite.tasks, *suite.groups)]
         raise UnknownNameError("task", task, known)
-    return found[suite_name], name
+    return tuple(f"{suite_name}/{member}" for member in members)
 
 
 def make_env(task: str, /, **options: Any) -> Env:

@@ -197,6 +197,34 @@ def summarise(
     )
 
 
+def pool(each: Mapping[str, Results], *, task: str) -> Results:
+    """What policies did on several tasks, as one: the mean over tasks, each of as many episodes.
+
+    Its interval treats the tasks as fixed. The resampled one draws from the episodes of all of them together,
+    which makes it a little wide.
+
+    Args:
+        each: task to its results, of the same policies.
+        task: the name of the group.
+    """
+    first = next(iter(each.values()))
+    joined = {
+        name: [
+            [record for results in each.values() for record in results.records[name][number]]
+            for number in range(len(runs))
+        ]
+        for name, runs in first.records.items()
+    }
+    return summarise(
+        joined,
+        compare=bool(first.comparisons),
+        latency_ms={name: result.latency_ms for name, result in first.policies.items()},
+        protocol={**first.protocol, "task": task, "tasks": list(each)},
+        stopped=None,
+        provenance=first.provenance,
+    )
+
+
 def _interval(success: np.ndarray) -> tuple[float, float]:
     exact = clopper_pearson(int(success.sum()), success.size)
     if len(success) == 1:

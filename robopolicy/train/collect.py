@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from robopolicy.core.spec import Spec
 from robopolicy.core.types import Episode
 from robopolicy.data import collected
 from robopolicy.data import format as fmt
+from robopolicy.data.lerobot import open_dataset
+from robopolicy.data.merge import merge
 from robopolicy.data.writer import DatasetWriter
 
 BLOCK = 5  # episodes in lock-step: the expert's arithmetic is shared, a killed run loses few
@@ -41,7 +44,7 @@ class Request:
     """What is collected; a dataset holds one kind.
 
     Args:
-        task: `suite/task`.
+        task: `suite/task`, or a group of them.
         quality: preset of the suite's expert.
         observe: `state`, `pixels` or `all`: what is recorded. The expert sees everything.
         seed: of the first episode.
@@ -104,6 +107,9 @@ def collect(
 ) -> Path:
     """Record episodes until the dataset `out` holds `episodes` of them; returns its folder.
 
+    Of a group of tasks `suite/group` it holds so many of each, merged from parts of one task that are kept in
+    `out` + `.parts`, whence an interrupted collection goes on.
+
     Args:
         workers: processes that run environments and experts; None means one per core.
         progress: called with the episodes held and the episodes wanted.
@@ -123,8 +129,36 @@ def collect(
         env_options=env_options or {},
         expert_options=expert_options or {},
     )
-    out, workers = Path(out), num_workers(workers)
+    out, workers, progress = Path(out), num_workers(workers), progress or (lambda held, wanted: None)
+    members = suites.members_of(task)
+    if members == (task,):
+        return _collect(request, episodes, out, workers, progress)
+    wanted = episodes * len(members)
+    if out.exists() and (held := open_dataset(out).num_episodes) != wanted:
+        raise DatasetError(
+            f"{out} holds {held} episodes, but {episodes} of each of {len(members)} tasks are wanted; remove "
+            "it to have its parts merged anew, or choose another folder"
+        )
+    parts = [out.with_name(f"{out.name}.parts") / member.partition("/")[2] for member in members]
+    for number, (member, part) in enumerate(zip(members, parts, strict=True)):
+        shifted = partial(_shifted, progress, episodes * number, wanted)
+        _collect(replace(request, task=member), episodes, part, workers, shifted)
+    if not out.exists():  # merging is all or nothing
+        merge(parts, out)
+    return out
+
+
+def _shifted(progress: Callable[[int, int], None], before: int, wanted: int, held: int, _: int) -> None:
+    """Tell of one part what it means for the whole."""
+    progress(before + held, wanted)
+
+
+def _collect(
+    request: Request, episodes: int, out: Path, workers: int, progress: Callable[[int, int], None]
+) -> Path:
+    """Record one task's episodes."""
     spec, settings = _described(request)
+    seed, only_success = request.seed, request.only_success
     tries = episodes * TRIES if only_success else episodes
     if episodes < 1 or seed not in suites.COLLECTION or seed + tries + BLOCK > suites.COLLECTION.stop:
         raise ConfigError(
@@ -132,7 +166,7 @@ def collect(
             f"{suites.COLLECTION.stop}, where those of evaluation begin"
         )
     with (
-        DatasetWriter(out, spec=spec, robot_type=task.partition("/")[0]) as writer,
+        DatasetWriter(out, spec=spec, robot_type=request.task.partition("/")[0]) as writer,
         _Progress(out, request, settings, writer) as log,
     ):
         begun = log.read(writer.num_episodes)
@@ -140,8 +174,7 @@ def collect(
         blocks = [
             tuple(range(seed + first, seed + first + BLOCK)) for first in range(begun.seeds, tries, BLOCK)
         ]
-        if progress is not None:
-            progress(min(writer.num_episodes, episodes), episodes)
+        progress(min(writer.num_episodes, episodes), episodes)
         if writer.num_episodes >= episodes:
             return out
         with closing(run_in_order(_Worker(request, spec), blocks, workers=workers)) as finished:
@@ -151,15 +184,15 @@ def collect(
                 room = episodes - writer.num_episodes
                 for episode in fresh[:room]:
                     writer.append(episode)
-                    if progress is not None:
-                        progress(writer.num_episodes, episodes)
+                    progress(writer.num_episodes, episodes)
                 if len(fresh) <= room:
                     log.write(seeds=begun.seeds + count * BLOCK, episodes=writer.num_episodes)
                 if writer.num_episodes >= episodes:
                     return out
         raise DatasetError(
-            f"{tries} seeds of {task} with quality '{quality}' gave only {writer.num_episodes} successes "
-            f"of {episodes} wanted; they are kept in {out}. Choose a better quality, or keep failures too"
+            f"{tries} seeds of {request.task} with quality '{request.quality}' gave only "
+            f"{writer.num_episodes} successes of {episodes} wanted; they are kept in {out}. Choose a better "
+            "quality, or keep failures too"
         )
 
 

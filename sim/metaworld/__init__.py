@@ -38,9 +38,10 @@ def make_expert(
 
 suite = Suite(
     name="metaworld",
-    tasks={name: f"{said}{' (MT10)' if name in MT10 else ''}" for name, said in TASKS.items()},
+    tasks=TASKS,
     make_env=make_env,
     make_expert=make_expert,
     qualities={name: noise.description for name, noise in PRESETS.items()},
+    groups={"MT10": MT10, "MT50": tuple(TASKS)},
     requires=(MUJOCO, "metaworld==3.0.0"),
 )

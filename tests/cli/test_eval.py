@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ import torch
 
 from robopolicy.cli.compose import split
 from robopolicy.cli.sources import policies_of, set_apart
+from robopolicy.core import suites
 from robopolicy.core.build import build
 from robopolicy.core.checkpoint import Checkpoints
 from robopolicy.core.errors import ConfigError
 from robopolicy.core.learner import Learner
-from robopolicy.core.suites import make_env
 
 TASK = "tabletop/reach"
 SHORT = ("episodes=2", "max_steps=3", "workers=1", "films=0")
@@ -25,7 +26,7 @@ SHORT = ("episodes=2", "max_steps=3", "workers=1", "films=0")
 def runs(tmp_path_factory) -> Path:
     """Two policies of two training seeds each, as they begin."""
     root = tmp_path_factory.mktemp("runs")
-    env = make_env(TASK, observe="state")
+    env = suites.make_env(TASK, observe="state")
     for name, horizon in (("long", 4), ("short", 2)):
         config = {
             "_target_": "robopolicy.policies.gaussian.GaussianPolicy",
@@ -96,6 +97,25 @@ def test_training_seeds_are_grouped_and_compared_as_methods(cli, runs) -> None:
     held = [Path(path) for path in raw["protocol"]["policies"]["brief"]]
     assert [path.parent.parent.name for path in held] == ["seed_1", "seed_2"]
     assert {path.name for path in held} == {"step_00000001"}  # which checkpoint it was, not `last`
+
+
+def test_a_group_of_tasks_is_evaluated_task_by_task_and_as_one(cli, mistake, runs, monkeypatch) -> None:
+    grouped = replace(suites.find(TASK)[0], groups={"two": ("reach", "button")})
+    monkeypatch.setitem(suites.suites()[0], "tabletop", grouped)
+    long, short = (str(runs / name / "seed_1") for name in ("long", "short"))
+    done = cli("eval", f"a={long}", f"b={short}", "--compare", *SHORT, "task=tabletop/two", "output=found")
+    assert done.status == 0, done.err
+    assert re.search(r"^task +a +b\ntabletop/reach +0.000 +0.000\ntabletop/button +0.000 +0.000\n", done.out)
+    raw = json.loads(Path("found/results.json").read_text())
+    assert raw["protocol"]["task"] == "tabletop/two"
+    assert raw["policies"]["a"]["episodes"] == 4
+    assert len(raw["comparisons"]) == 1
+    for task in ("reach", "button"):
+        part = json.loads(Path(f"found/{task}/results.json").read_text())
+        assert (part["protocol"]["task"], part["policies"]["a"]["episodes"]) == (f"tabletop/{task}", 2)
+        assert Path(f"found/{task}/report.html").exists()
+    said = mistake("eval", long, short, "--compare", "task=tabletop/two", "episodes=2", "looks=[1,2]")
+    assert "looks are for one task; tabletop/two stands for 2" in said
 
 
 def test_an_evaluation_is_shown_as_a_page_and_as_a_recording(cli, mistake, runs) -> None:

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from robopolicy.core import suites
 from robopolicy.core.errors import ConfigError, DatasetError, UnknownNameError
 from robopolicy.data.lerobot import open_dataset
 from robopolicy.data.merge import merge
@@ -111,3 +113,42 @@ def test_a_knob_of_the_quality_is_turned_and_recorded(tmp_path):
     assert json.loads((path / "meta" / "collect.json").read_text())["request"]["expert_options"] == sloppy
     with pytest.raises(DatasetError, match="expert_options"):
         collect("tabletop/pick", 3, "expert", path)
+
+
+def test_a_group_of_tasks_goes_on_where_it_stopped_and_is_one_dataset(tmp_path, monkeypatch):
+    grouped = replace(suites.find(TASK)[0], groups={"two": ("reach", "button")})
+    monkeypatch.setitem(suites.suites()[0], "tabletop", grouped)
+    assert suites.members_of("tabletop/two") == ("tabletop/reach", "tabletop/button")
+    assert len(suites.members_of("tabletop/all")) == len(grouped.tasks)
+    with pytest.raises(ConfigError, match="tabletop/two is a group of 2 tasks; name one of them"):
+        suites.make_env("tabletop/two")
+
+    def stop(done: int, wanted: int) -> None:
+        assert wanted == 6
+        if done == 4:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "both"
+    with pytest.raises(KeyboardInterrupt):
+        collect("tabletop/two", 3, "expert", out, progress=stop)
+    assert not out.exists()
+    seen = []
+    dataset = open_dataset(collect("tabletop/two", 3, "expert", out, progress=lambda *at: seen.append(at)))
+    assert dataset.num_episodes == 6
+    assert seen[0] == (3, 6)  # the first task was whole
+    reach = content(collect("tabletop/reach", 3, "expert", tmp_path / "reach"))
+    store = dataset.load("state")
+    assert np.array_equal(store.state[: len(reach[0])], reach[0])
+    with pytest.raises(DatasetError, match=r"both holds 6 episodes, but 4 of each of 2 tasks are wanted"):
+        collect("tabletop/two", 4, "expert", out)
+
+
+def test_a_group_names_tasks_of_its_suite_and_takes_no_name_away():
+    suite = suites.find(TASK)[0]
+    for groups, said in (
+        ({"two": ("reach", "fly")}, r"suite 'tabletop' has no tasks \['fly'\], which its group 'two' names"),
+        ({"all": ("reach",)}, "suite 'tabletop' has a group 'all'; that name is taken"),
+        ({"push": ("reach",)}, "suite 'tabletop' has a group 'push'; that name is taken"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            replace(suite, groups=groups)
