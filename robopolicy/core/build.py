@@ -33,7 +33,7 @@ S = TypeVar("S", bound="DataclassInstance")
 GROUP = "robopolicy.components"
 
 # What a learner may be made of. Packages that open files (data, control, serve) stay out: a checkpoint from a
-# stranger is built through here.
+# stranger is built through here. All that is opened is a pretrained model, as safetensors (`nn.pretrained`).
 PACKAGES = tuple(f"robopolicy.{name}" for name in ("policies", "critics", "steering", "agents", "nn", "ops"))
 
 

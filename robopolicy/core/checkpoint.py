@@ -6,7 +6,8 @@
     train.safetensors    what only a resumed run needs: optimiser moments ... (may be absent, with train.json)
     train.json           ... and plain values: steps made, settings
     provenance.json      versions, commit, command, time
-    manifest.json        format version, and size and SHA-256 of every other file; written last
+    manifest.json        format version, size and SHA-256 of every other file, and those of the pretrained
+                         models that the learner is built on (see `core.bases`); written last
 
 A folder is written aside, file by file with fsync, and renamed into place, so that a kill or a full disk at
 any moment leaves the previous checkpoint as it was. Nothing is ever unpickled: a pickle is refused by name,
@@ -31,6 +32,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 
+from robopolicy.core.bases import bases_of, require_same, require_there
 from robopolicy.core.build import build
 from robopolicy.core.errors import CheckpointError, ConfigError, UserError
 from robopolicy.core.files import point, replacing
@@ -104,7 +106,7 @@ def save(
         contents["train.safetensors"] = _pack(train_state.tensors)
         contents["train.json"] = _json(train_state.values)
     files = {name: {"size": len(raw), "sha256": _sha(raw)} for name, raw in contents.items()}
-    contents[MANIFEST] = _json({"format": FORMAT, "files": files})
+    contents[MANIFEST] = _json({"format": FORMAT, "files": files, "bases": bases_of(learner)})
     try:
         with replacing(folder) as aside:
             os.mkdir(aside)
@@ -152,6 +154,7 @@ class Checkpoint:
         spec: what it was built with.
         provenance: versions, commit, command, time, and the `run`'s settings.
         files: those that the manifest lists; no other is read.
+        bases: hashes of the pretrained models that the learner is built on, by folder.
     """
 
     path: Path
@@ -159,6 +162,7 @@ class Checkpoint:
     spec: Spec
     provenance: Mapping[str, Any]
     files: frozenset[str]
+    bases: Mapping[str, str]
 
     @property
     def task(self) -> str | None:
@@ -173,7 +177,7 @@ class Checkpoint:
         _refuse_what_is_no_folder(path)
         folder = path.resolve()
         try:
-            files = _verify(folder)
+            files, bases = _verify(folder)
             config, made = read_yaml(folder / "config.yaml"), read_json(folder / "provenance.json")
             spec = Spec.from_json(json.dumps(read_json(folder / "spec.json")))
         except OSError as error:
@@ -186,10 +190,11 @@ class Checkpoint:
             raise CheckpointError(f"{folder / 'spec.json'}: {error}; copy the checkpoint again") from error
         if not isinstance(config, dict) or not isinstance(made, dict):
             raise CheckpointError(f"{folder}: config.yaml and provenance.json must hold mappings")
-        return Checkpoint(path=folder, config=config, spec=spec, provenance=made, files=files)
+        return Checkpoint(path=folder, config=config, spec=spec, provenance=made, files=files, bases=bases)
 
     def learner(self, device: str | torch.device = "cpu") -> Learner:
         """Build the learner and give it its weights; every name and shape must agree."""
+        require_there(self.bases, self.path)
         with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten: leave no trace
             learner = build(self.config, spec=self.spec)
         if not isinstance(learner, Learner):
@@ -199,6 +204,7 @@ class Checkpoint:
 
     def restore(self, learner: Learner) -> None:
         """Copy the weights into `learner`, on its own device."""
+        require_same(self.bases, learner, self.path)
         try:
             learner.load_state_dict(self._tensors("model.safetensors"), strict=True)
         except RuntimeError as error:
@@ -320,15 +326,16 @@ def _refuse_what_is_no_folder(path: Path) -> None:
         )
 
 
-def _verify(folder: Path) -> frozenset[str]:
-    """Compare every file that the manifest lists with it; their names."""
+def _verify(folder: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """Compare every file that the manifest lists with it; their names, and the bases."""
     try:
         manifest = read_json(folder / MANIFEST)
     except ConfigError as error:
         raise CheckpointError(f"{error}; copy the checkpoint again") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
     files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(version, int) or not isinstance(files, dict):
+    bases = manifest.get("bases", {}) if isinstance(manifest, dict) else None
+    if not isinstance(version, int) or not isinstance(files, dict) or not isinstance(bases, dict):
         raise CheckpointError(f"{folder / MANIFEST} is damaged: it has no format and files; copy it again")
     if version > FORMAT:
         raise CheckpointError(
@@ -347,7 +354,7 @@ def _verify(folder: Path) -> frozenset[str]:
         with open(file, "rb") as raw:
             if hashlib.file_digest(raw, "sha256").hexdigest() != said.get("sha256"):
                 raise CheckpointError(f"{file} is damaged: its SHA-256 is not the manifest's; copy it again")
-    return frozenset(files)
+    return frozenset(files), bases
 
 
 def _pack(tensors: Mapping[str, torch.Tensor]) -> bytes:

@@ -74,3 +74,8 @@ class Learner(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+
+def trainable(*modules: nn.Module) -> list[nn.Parameter]:
+    """The parameters of `modules` that learn: what is frozen belongs to no group."""
+    return [each for module in modules for each in module.parameters() if each.requires_grad]

@@ -17,8 +17,8 @@ from robopolicy.core.errors import SpecMismatchError
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Image, Spec
 from robopolicy.core.types import Observation
-from robopolicy.nn.language import TextEmbedding
-from robopolicy.nn.vision import ImageEncoder
+from robopolicy.nn.language import text_embedding
+from robopolicy.nn.vision import ImageEncoder, feature_maps
 
 
 def camera_groups(spec: Spec) -> dict[Image, tuple[str, ...]]:
@@ -59,7 +59,9 @@ class ContextEncoder(nn.Module):
     Args:
         spec: says which of state, cameras and text there are.
         obs_steps: history length T.
-        vision: `cnn` or `resnet18`.
+        vision: `cnn`, `resnet18`, or the folder of a pretrained model, with a slash (see `nn.pretrained`).
+        vision_frozen: whether a pretrained model's weights stay as they are.
+        text: `words`, or the folder of a pretrained language model, with a slash; it stays as it is.
         text_dim: width of the instruction's part.
         image_dim: width of one frame's part.
 
@@ -68,15 +70,23 @@ class ContextEncoder(nn.Module):
     """
 
     def __init__(
-        self, *, spec: Spec, obs_steps: int, vision: str = "cnn", text_dim: int = 64, image_dim: int = 64
+        self,
+        *,
+        spec: Spec,
+        obs_steps: int,
+        vision: str = "cnn",
+        vision_frozen: bool = False,
+        text: str = "words",
+        text_dim: int = 64,
+        image_dim: int = 64,
     ) -> None:
         super().__init__()
         in_range("ContextEncoder", least=1, text_dim=text_dim, image_dim=image_dim)
         self._cameras = tuple(sorted(spec.images))
-        self.images = nn.ModuleList(
-            ImageEncoder(image=spec.images[name], width=image_dim, trunk=vision) for name in self._cameras
-        )
-        self.text = TextEmbedding(width=text_dim) if spec.text else None
+        sizes = [spec.images[name] for name in self._cameras]
+        maps = feature_maps(sizes, trunk=vision, frozen=vision_frozen)
+        self.images = nn.ModuleList(ImageEncoder(features=each, width=image_dim) for each in maps)
+        self.text = text_embedding(text, width=text_dim) if spec.text else None
         self.width = obs_steps * (len(spec.state) + len(spec.images) * image_dim) + text_dim * spec.text
 
     def forward(self, obs: Observation, state: Float[Tensor, "B T S"]) -> Float[Tensor, "B width"]:

@@ -1,22 +1,29 @@
-"""Images to vectors, feature maps or tokens: a small CNN for 84 px and a ResNet-18, both with group norm.
+"""Images to vectors, feature maps or tokens: a small CNN for 84 px, a ResNet-18, or a pretrained model.
 
 Group norm instead of batch norm, so that a row does not depend on its neighbours and averaged weights work
 (Chi et al. 2023, arXiv:2303.04137). Spatial softmax (Levine et al. 2016, arXiv:1504.00702) reads each channel
-of the map as one image point: the right prior for "where is it". Weights start at random; none are fetched.
+of the map as one image point: the right prior for "where is it". Weights start at random, but for those of a
+pretrained model, which is trained further unless it is frozen: Chi et al. compare both, to the disadvantage
+of the frozen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from robopolicy.core.bases import Base, OnBase
 from robopolicy.core.errors import ConfigError, UnknownNameError
+from robopolicy.core.plain import read_json
 from robopolicy.core.spec import Image
+from robopolicy.nn.pretrained import Unseen, is_folder, load, understood
 from robopolicy.nn.transformer import sinusoids_2d
 
 
@@ -86,7 +93,8 @@ class FeatureMap(nn.Module):
     def __init__(self, *, image: Image, trunk: str = "cnn") -> None:
         super().__init__()
         if trunk not in TRUNKS:
-            raise UnknownNameError("vision trunk", trunk, list(TRUNKS))
+            hint = "; a pretrained model's folder is written with a slash, ./name"
+            raise UnknownNameError("vision trunk", trunk, list(TRUNKS), hint)
         build, width, halvings = TRUNKS[trunk]
         self.trunk = build(image.channels)
         height, breadth = image.height, image.width
@@ -101,6 +109,112 @@ class FeatureMap(nn.Module):
         scale = 2.0 if frames.is_floating_point() else 2.0 / 255.0
         dtype = next(self.parameters()).dtype
         return self.trunk(frames.to(dtype=dtype, memory_format=torch.channels_last) * scale - 1.0)
+
+
+class PretrainedMap(OnBase):
+    """Frames to the map of features that a pretrained model makes of them.
+
+    A frame is resized whole to the size of the model's own images: to cut out its middle, as their classes
+    do, would cut off what a robot reaches for.
+
+    Args:
+        folder: of the model, see `nn.pretrained`; ResNet, ConvNeXt, ViT, DINOv2, CLIP, SigLIP and alike.
+        frozen: whether its weights stay as they are; then they are in no group and no checkpoint.
+
+    Attributes:
+        shape: (D, h', w') of the map.
+        channels: of its images.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, folder: str, frozen: bool) -> None:
+        super().__init__()
+        self.base = Base.of(folder)
+        self.size, mean, std = _preprocessing(Path(folder, "preprocessor_config.json"))
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.channels = len(self.mean)
+        black = torch.zeros(1, self.channels, *self.size)
+        model, features = load(folder, "vision", lambda model: self._features(model, black), frozen=frozen)
+        self.shape = tuple(features.shape[1:])
+        self._unseen = Unseen(model) if frozen else None
+        self.model = None if frozen else model
+
+    def forward(self, frames: Shaped[Tensor, "B C h w"]) -> Float[Tensor, "B D h_map w_map"]:
+        """The maps of `frames`, which are uint8, or float in [0, 1]."""
+        pixels = frames.float() if frames.is_floating_point() else frames.float() / 255
+        pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=True)
+        pixels = (pixels - self.mean) / self.std
+        if self._unseen is None:
+            return self._features(self.model, pixels)
+        model = self._unseen.value
+        if next(model.parameters()).device != pixels.device:  # `Module.to` does not see it either
+            model.to(pixels.device)
+        with torch.no_grad():
+            return self._features(model, pixels)
+
+    def train(self, mode: bool = True) -> PretrainedMap:
+        """The model stays in eval mode, see `nn.pretrained`."""
+        super().train(mode)
+        if self.model is not None:
+            self.model.eval()
+        return self
+
+    @staticmethod
+    def _features(model: Any, pixels: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h_map w_map"]:
+        """What the model's last layer says, as a map: tokens of patches in their places, others left out."""
+        features = model(pixel_values=pixels).last_hidden_state
+        if features.ndim == 4:
+            return features
+        height, width = (size // model.config.patch_size for size in pixels.shape[-2:])
+        if features.shape[1] < height * width:
+            raise ValueError(f"a {type(model).__name__} gives no token for each patch")
+        patches = features[:, features.shape[1] - height * width :]  # a class's and registers come before
+        return patches.transpose(1, 2).unflatten(2, (height, width))
+
+
+def _preprocessing(path: Path) -> tuple[tuple[int, int], list[float], list[float]]:
+    """Height and width, means and deviations, in the several ways in which such files have said them."""
+    said = read_json(path)
+    if lacking := {"size", "image_mean", "image_std"} - said.keys():
+        raise ConfigError(f"{path} does not say {sorted(lacking)}; give it as the model's images were made")
+    with understood(str(path.parent)):
+        size = said["crop_size"] if said.get("do_center_crop") else said["size"]
+        edges = size if isinstance(size, dict) else {"shortest_edge": size}
+        height, width = (edges[each if each in edges else "shortest_edge"] for each in ("height", "width"))
+        mean, std = said["image_mean"], said["image_std"]
+        if not said.get("do_normalize", True):
+            mean, std = [0.0] * len(mean), [1.0] * len(std)
+        return (int(height), int(width)), [float(each) for each in mean], [float(each) for each in std]
+
+
+def feature_maps(
+    images: Iterable[Image], *, trunk: str, frozen: bool = False
+) -> Iterator[FeatureMap | PretrainedMap]:
+    """A map of features for each of some cameras, with weights of its own unless they are frozen.
+
+    Args:
+        images: sizes of the frames.
+        trunk: `cnn`, `resnet18`, or the folder of a pretrained model, with a slash.
+        frozen: whether a pretrained model stays as it is.
+    """
+    if frozen and not is_folder(trunk):
+        raise ConfigError(
+            f"vision_frozen is true, but vision is '{trunk}', whose weights start at random; "
+            "give vision a pretrained model's folder, or leave vision_frozen out"
+        )
+    shared = None
+    for image in images:
+        if not is_folder(trunk):
+            yield FeatureMap(image=image, trunk=trunk)
+            continue
+        made = shared or PretrainedMap(folder=trunk, frozen=frozen)
+        shared = made if frozen else None
+        if image.channels != made.channels:
+            raise ConfigError(f"{trunk} sees {made.channels} channels, the camera has {image.channels}")
+        yield made
 
 
 class SpatialSoftmax(nn.Module):
@@ -128,31 +242,33 @@ class ImageEncoder(nn.Module):
     """Frames to one vector each.
 
     Args:
-        image: size of the frames.
+        features: makes the maps.
         width: of the vector.
-        trunk: `cnn` or `resnet18`.
+        points: of an image, found in a pretrained model's map by a layer of their own: its channels were not
+            made to be points, and a frozen model's will not become so.
     """
 
-    def __init__(self, *, image: Image, width: int, trunk: str = "cnn") -> None:
+    def __init__(self, *, features: FeatureMap | PretrainedMap, width: int, points: int = 64) -> None:
         super().__init__()
-        self.map = FeatureMap(image=image, trunk=trunk)
-        depth, height, breadth = self.map.shape
+        self.map = features
+        depth, height, breadth = features.shape
+        pretrained = isinstance(features, PretrainedMap)
+        self.select = nn.Conv2d(depth, points, 1) if pretrained else nn.Identity()
         self.pool = SpatialSoftmax(height=height, width=breadth)
-        self.head = nn.Linear(2 * depth, width)
+        self.head = nn.Linear(2 * (points if pretrained else depth), width)
 
     def forward(self, frames: Shaped[Tensor, "B C h w"]) -> Float[Tensor, "B width"]:
         """The vectors of `frames`, which are uint8, or float in [0, 1]."""
-        return self.head(self.pool(self.map(frames)))
+        return self.head(self.pool(self.select(self.map(frames))))
 
 
 class ImageTokens(nn.Module):
     """Frames of cameras of one size to tokens.
 
     Args:
-        image: size of the frames.
+        features: makes the maps.
         sources: cameras times history steps.
         width: of a token.
-        trunk: `cnn` or `resnet18`.
         patch: side, in features, of the square that makes one token.
 
     Attributes:
@@ -161,14 +277,14 @@ class ImageTokens(nn.Module):
 
     layout: Tensor
 
-    def __init__(self, *, image: Image, sources: int, width: int, trunk: str, patch: int) -> None:
+    def __init__(self, *, features: FeatureMap | PretrainedMap, sources: int, width: int, patch: int) -> None:
         super().__init__()
-        self.map = FeatureMap(image=image, trunk=trunk)
-        depth, height, breadth = self.map.shape
+        self.map = features
+        depth, height, breadth = features.shape
         height, breadth = height // patch, breadth // patch
         if not height * breadth:
             raise ConfigError(
-                f"a {self.map.shape[1]} x {self.map.shape[2]} map of features holds no patch of {patch}"
+                f"a {features.shape[1]} x {features.shape[2]} map of features holds no patch of {patch}"
             )
         self.project = nn.Conv2d(depth, width, patch, patch)
         self.register_buffer("layout", sinusoids_2d(height, breadth, width), persistent=False)

@@ -22,14 +22,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.learner import Learner, Loss, trainable
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
 from robopolicy.nn.context import camera_groups, frames_of, texts_of
-from robopolicy.nn.language import TextEmbedding
+from robopolicy.nn.language import text_embedding
 from robopolicy.nn.transformer import Decoder, Encoder, sinusoids
-from robopolicy.nn.vision import ImageTokens
+from robopolicy.nn.vision import ImageTokens, feature_maps
 from robopolicy.ops.chunks import check_prefix, clip, masked_mean, with_prefix
 from robopolicy.ops.inputs import GlobalNoise, noise_of, state_of
 
@@ -49,7 +49,7 @@ class ACTPolicy(Learner):
         latent: size of z.
         kl_weight: see above.
         dropout: in training.
-        vision: `cnn` or `resnet18`.
+        vision, vision_frozen, text: see `nn.context.ContextEncoder`.
         patch: side, in features of the vision trunk, of the square that makes one token.
         text_dim: width of an instruction's embedding.
 
@@ -74,7 +74,9 @@ class ACTPolicy(Learner):
         kl_weight: float = 10.0,
         dropout: float = 0.1,
         vision: str = "cnn",
+        vision_frozen: bool = False,
         patch: int = 1,
+        text: str = "words",
         text_dim: int = 64,
     ) -> None:
         in_range("ACTPolicy", least=1, obs_steps=obs_steps, horizon=horizon, width=width, heads=heads)
@@ -100,12 +102,13 @@ class ACTPolicy(Learner):
 
         # observation to tokens
         self.state_token = nn.Linear(state_size, width)
-        self.text = TextEmbedding(width=text_dim) if spec.text else None
+        self.text = text_embedding(text, width=text_dim) if spec.text else None
         self.text_token = nn.Linear(text_dim, width) if spec.text else None
         self._groups = tuple(camera_groups(spec).items())
+        maps = feature_maps([image for image, _ in self._groups], trunk=vision, frozen=vision_frozen)
         self.images = nn.ModuleList(
-            ImageTokens(image=image, sources=len(names) * obs_steps, width=width, trunk=vision, patch=patch)
-            for image, names in self._groups
+            ImageTokens(features=each, sources=len(names) * obs_steps, width=width, patch=patch)
+            for each, (_, names) in zip(maps, self._groups, strict=True)
         )
 
         # tokens and latent to a chunk
@@ -117,7 +120,7 @@ class ACTPolicy(Learner):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, `policy`."""
-        return {"policy": list(self.parameters())}
+        return {"policy": trainable(self)}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
         """Reconstruction, in normalised units, and the latent's divergence from the prior."""

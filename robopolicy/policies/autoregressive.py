@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.learner import Learner, Loss, trainable
 from robopolicy.core.normalize import Normalizer
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
@@ -51,7 +51,7 @@ class AutoregressivePolicy(Learner):
         width, depth, heads: see `nn.causal.CausalTransformer`.
         temperature: of the draws; below 1 they keep closer to what is likeliest.
         top_p: draws are among the likeliest tokens that together hold this probability; near 0, the one.
-        vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
+        vision, vision_frozen, text, text_dim, image_dim: see `nn.context.ContextEncoder`.
 
     Attributes:
         noise_shape: of one candidate's noise, (H, A): which of the tokens each draw takes.
@@ -73,6 +73,8 @@ class AutoregressivePolicy(Learner):
         temperature: float = 1.0,
         top_p: float = 1.0,
         vision: str = "cnn",
+        vision_frozen: bool = False,
+        text: str = "words",
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
@@ -90,7 +92,13 @@ class AutoregressivePolicy(Learner):
         self.temperature, self.top_p = temperature, top_p
         self.noise_shape = (horizon, len(spec.action))
         self.encoder = ContextEncoder(
-            spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
+            spec=spec,
+            obs_steps=obs_steps,
+            vision=vision,
+            vision_frozen=vision_frozen,
+            text=text,
+            text_dim=text_dim,
+            image_dim=image_dim,
         )
         self.network = CausalTransformer(
             action_size=len(spec.action),
@@ -104,7 +112,7 @@ class AutoregressivePolicy(Learner):
 
     def groups(self) -> dict[str, list[torch.nn.Parameter]]:
         """One group, `policy`."""
-        return {"policy": [*self.encoder.parameters(), *self.network.parameters()]}
+        return {"policy": trainable(self.encoder, self.network)}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
         """Cross-entropy per token, in nats."""

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.learner import Learner, Loss, trainable
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
@@ -54,7 +54,7 @@ class DiffusionPolicy(Learner):
         limit: estimates of the data are clipped to this, in normalised units; None for actions that are not
             normalised to [-1, 1].
         ema: decay of the averaged weights that sample.
-        vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
+        vision, vision_frozen, text, text_dim, image_dim: see `nn.context.ContextEncoder`.
 
     Attributes:
         noise_shape: of one candidate's noise, (H, A).
@@ -75,6 +75,8 @@ class DiffusionPolicy(Learner):
         limit: float | None = 1.0,
         ema: float = 0.999,
         vision: str = "cnn",
+        vision_frozen: bool = False,
+        text: str = "words",
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
@@ -92,7 +94,13 @@ class DiffusionPolicy(Learner):
         stochastic = any(update.fresh for update in self.updates)
         self.decoding = diffusion.ddim(levels, steps) if stochastic else self.updates
         encoder = ContextEncoder(
-            spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
+            spec=spec,
+            obs_steps=obs_steps,
+            vision=vision,
+            vision_frozen=vision_frozen,
+            text=text,
+            text_dim=text_dim,
+            image_dim=image_dim,
         )
         denoiser = network(action_size=len(spec.action), horizon=horizon, context_size=encoder.width)
         self.trained = nn.ModuleDict({"encoder": encoder, "denoiser": denoiser})
@@ -100,7 +108,7 @@ class DiffusionPolicy(Learner):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, `policy`."""
-        return {"policy": list(self.trained.parameters())}
+        return {"policy": trainable(self.trained)}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
         """The regression of the residual, or of what `prediction` says."""

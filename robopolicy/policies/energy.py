@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.learner import Learner, Loss, trainable
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
@@ -50,7 +50,7 @@ class EnergyPolicy(Learner):
         draws: N, starts for each chunk of an update, on one encoding of its observation.
         steps: K, of the descent when sampling.
         ema: decay of the averaged weights that sample.
-        vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
+        vision, vision_frozen, text, text_dim, image_dim: see `nn.context.ContextEncoder`.
 
     Attributes:
         noise_shape: of one candidate's noise, (H, A).
@@ -67,6 +67,8 @@ class EnergyPolicy(Learner):
         steps: int = 4,
         ema: float = 0.999,
         vision: str = "cnn",
+        vision_frozen: bool = False,
+        text: str = "words",
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
@@ -78,7 +80,13 @@ class EnergyPolicy(Learner):
         self.draws, self.steps, self.ema = draws, steps, ema
         self.noise_shape = (horizon, len(spec.action))
         encoder = ContextEncoder(
-            spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
+            spec=spec,
+            obs_steps=obs_steps,
+            vision=vision,
+            vision_frozen=vision_frozen,
+            text=text,
+            text_dim=text_dim,
+            image_dim=image_dim,
         )
         built = network(action_size=len(spec.action), horizon=horizon, context_size=encoder.width)
         self.trained = nn.ModuleDict({"encoder": encoder, "energy": ChunkEnergy(built)})
@@ -86,7 +94,7 @@ class EnergyPolicy(Learner):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, `policy`."""
-        return {"policy": list(self.trained.parameters())}
+        return {"policy": trainable(self.trained)}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
         """How far from the demonstrated chunk one step of descent ends, in normalised units."""

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.learner import Learner, Loss, trainable
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
@@ -49,7 +49,7 @@ class FlowPolicy(Learner):
         solver: `ops.flow.euler` or `ops.flow.midpoint` (two evaluations a step).
         rho: how much shorter the later steps are, see `ops.flow.integrate`.
         ema: decay of the averaged weights that sample; None samples with the trained weights.
-        vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
+        vision, vision_frozen, text, text_dim, image_dim: see `nn.context.ContextEncoder`.
 
     Attributes:
         noise_shape: of one candidate's noise, (H, A).
@@ -69,6 +69,8 @@ class FlowPolicy(Learner):
         rho: float = 2.5,
         ema: float | None = None,
         vision: str = "cnn",
+        vision_frozen: bool = False,
+        text: str = "words",
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
@@ -83,7 +85,13 @@ class FlowPolicy(Learner):
         self.ema, self.data_std = ema, data_std
         self.noise_shape = (horizon, len(spec.action))
         encoder = ContextEncoder(
-            spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
+            spec=spec,
+            obs_steps=obs_steps,
+            vision=vision,
+            vision_frozen=vision_frozen,
+            text=text,
+            text_dim=text_dim,
+            image_dim=image_dim,
         )
         field = network(action_size=len(spec.action), horizon=horizon, context_size=encoder.width)
         self.trained = nn.ModuleDict({"encoder": encoder, "field": field})
@@ -91,7 +99,7 @@ class FlowPolicy(Learner):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, `policy`."""
-        return {"policy": list(self.trained.parameters())}
+        return {"policy": trainable(self.trained)}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
         """The regression of the straight path's velocity, in the network's own units."""

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robopolicy.core.errors import ConfigError
-from robopolicy.core.learner import Learner, Loss
+from robopolicy.core.learner import Learner, Loss, trainable
 from robopolicy.core.ranges import in_range
 from robopolicy.core.spec import Spec
 from robopolicy.core.types import Batch, Noise, Observation, Window
@@ -40,7 +40,7 @@ class GaussianPolicy(Learner):
         horizon: chunk length H.
         hidden: widths of the network.
         std_range: smallest and largest standard deviation, in normalised units.
-        vision, text_dim, image_dim: see `nn.context.ContextEncoder`.
+        vision, vision_frozen, text, text_dim, image_dim: see `nn.context.ContextEncoder`.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class GaussianPolicy(Learner):
         hidden: Sequence[int] = (512, 512, 512),
         std_range: tuple[float, float] = (0.02, 2.0),
         vision: str = "cnn",
+        vision_frozen: bool = False,
+        text: str = "words",
         text_dim: int = 64,
         image_dim: int = 64,
     ) -> None:
@@ -66,13 +68,19 @@ class GaussianPolicy(Learner):
         self.obs_steps, self.horizon = obs_steps, horizon
         self.log_std_range = (math.log(std_range[0]), math.log(std_range[1]))
         self.encoder = ContextEncoder(
-            spec=spec, obs_steps=obs_steps, vision=vision, text_dim=text_dim, image_dim=image_dim
+            spec=spec,
+            obs_steps=obs_steps,
+            vision=vision,
+            vision_frozen=vision_frozen,
+            text=text,
+            text_dim=text_dim,
+            image_dim=image_dim,
         )
         self.head = mlp([self.encoder.width, *hidden, 2 * horizon * len(spec.action)])
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """One group, `policy`."""
-        return {"policy": [*self.encoder.parameters(), *self.head.parameters()]}
+        return {"policy": trainable(self.encoder, self.head)}
 
     def losses(self, batch: Batch, step: int) -> Iterator[Loss]:
         """Negative log-likelihood per element, in normalised units."""

@@ -196,6 +196,11 @@ class _Run:
         return store.choose(order[held:]), store.choose(order[:held]) if held > 0 else None
 
     def _build(self) -> Learner:
+        if self.settings.policy.get("text") is not None and not self.spec.text:
+            raise ConfigError(
+                f"policy.text is {self.settings.policy['text']!r}, but {self._source} holds no instructions; "
+                "delete it"
+            )
         torch.manual_seed(self.settings.seed)
         learner = build(self.settings.policy, spec=self.spec)
         if not isinstance(learner, Learner):

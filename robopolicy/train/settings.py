@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from robopolicy.core.build import fill
@@ -13,7 +14,9 @@ from robopolicy.core.machine import check_device
 from robopolicy.core.ranges import in_range
 from robopolicy.train.optim import AdamW
 
-IMAGE_ARGUMENTS = ("vision", "image_dim", "patch")  # of policies: they say nothing where no images are seen
+# Arguments of policies: those that say nothing where no images are seen, and those that may be a folder
+IMAGE_ARGUMENTS = ("vision", "vision_frozen", "image_dim", "patch")
+FOLDER_ARGUMENTS = ("vision", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +107,10 @@ class RunSettings:
                         f"{name} is {value!r}, but observe=state shows no images; "
                         "delete it, or add observe=pixels"
                     )
+        for name in FOLDER_ARGUMENTS:  # a checkpoint finds them from wherever it is loaded
+            if isinstance(given := self.policy.get(name), str) and "/" in given:
+                folder = str(Path(given).expanduser().absolute())
+                object.__setattr__(self, "policy", {**self.policy, name: folder})
         check_device(self.device)
         self.optimizers(list(self._by_group) or ["every group"])
         assert self.timeline  # every phase is what a phase can be

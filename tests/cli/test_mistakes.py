@@ -163,6 +163,9 @@ def test_unknown_policy(mistake, made) -> None:
         (["train", "image_shift=-1"], "image_shift is -1"),
         (["train", "image_shift=2"], "image_shift is 2, but observe=state shows no images"),
         (["train", "policy.vision=cnn"], "policy.vision is 'cnn', but observe=state shows no images"),
+        (["train", "policy.vision_frozen=true"], "policy.vision_frozen is True, but observe=state shows no"),
+        (["train", "policy.text=bert"], "no text embedding 'bert'; known: ['words']; a pretrained model's"),
+        (["train", "policy.text=./bert"], "bert; give that of a pretrained model"),
         (["train", "phases=[{updates: 0}]"], "updates is 0"),
         (["train", "phases=[5]"], "phases[0] is 5"),
         (["train", "phases=[]"], "phases is empty"),
@@ -254,6 +257,12 @@ def test_data_that_are_not_finite(mistake, copy) -> None:
     actions[:, 1] = np.nan
     pq.write_table(table.set_column(at, field, pa.array(list(actions), type=field.type)), path)
     assert "the action is not finite" in mistake("train", f"data={data}", "steps=2")
+
+
+def test_a_language_model_without_instructions_to_read(mistake, made) -> None:
+    said = mistake("train", f"data={made / 'foreign'}", "policy.text=./bert")
+    assert "bert', but " in said
+    assert f"{made / 'foreign'} holds no instructions; delete it" in said
 
 
 def test_what_is_missing_is_named(mistake, made) -> None:

@@ -14,7 +14,7 @@ def test_the_map_has_the_shape_it_says(trunk, size):
 
 
 def test_bytes_and_floats_are_the_same_image():
-    encoder = ImageEncoder(image=Image(height=32, width=32), width=7)
+    encoder = ImageEncoder(features=FeatureMap(image=Image(height=32, width=32)), width=7)
     frames = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     out = encoder(frames)
     assert out.shape == (2, 7)

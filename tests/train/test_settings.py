@@ -48,6 +48,16 @@ def test_phases_change_the_data(config: dict[str, Any], tmp_path: Path) -> None:
     assert bits(tmp_path / "stopped") == bits(tmp_path / "straight")
 
 
+def test_a_pretrained_models_folder_is_named_for_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    for given, kept in (("./model", str(tmp_path / "model")), ("~/model", "/home/me/model"), ("cnn", "cnn")):
+        settings = RunSettings(policy={"vision": given, "text": given}, data="data", observe="all")
+        assert settings.policy == settings.binding["policy"] == {"vision": kept, "text": kept}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
